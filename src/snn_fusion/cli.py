@@ -1,0 +1,244 @@
+"""The command `snn-fusion`: one command a stage, each a thin call into the stage's folder."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from snn_fusion.config import Params, load_params
+from snn_fusion.errors import SnnFusionError
+from snn_fusion.workspace import Workspace, project_root
+
+# Before any of these libraries is imported: none of them may report home.
+TELEMETRY_OFF = {
+    "DVC_NO_ANALYTICS": "1",
+    "DO_NOT_TRACK": "1",
+    "GX_ANALYTICS_ENABLED": "false",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
+    "SCARF_ANALYTICS": "false",
+    "BENTOML_DO_NOT_TRACK": "True",
+}
+
+app = typer.Typer(
+    name="snn-fusion",
+    help="Retrain, evaluate and register one spiking network for several sensors.\n\n"
+    "The stages in order: import, validate, encode, train, evaluate, register, promote. Each can be run on its own "
+    "and run again; `retrain` runs them all as one Airflow DAG. What they write lies in workspace/ "
+    "(SNN_FUSION_HOME moves it).",
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+)
+
+ParamsFile = Annotated[
+    Path | None, typer.Option("--params", help="Parameters file [default: params.yaml]", show_default=False)
+]
+Json = Annotated[bool, typer.Option("--json", help="Print the result as one line of JSON.")]
+
+
+def _params(path: Path | None) -> Params:
+    return load_params(path or project_root() / "params.yaml")
+
+
+def _show(result: dict[str, Any], as_json: bool) -> None:
+    """The stage's result: a JSON line for machines, a table for people."""
+    if as_json:
+        sys.stdout.write(json.dumps(result) + "\n")
+        return
+    table = Table(show_header=False, box=None, padding=(0, 2))
+    for key, value in result.items():
+        text = json.dumps(value) if isinstance(value, dict | list) else str(value)
+        table.add_row(f"[bold]{key.replace('_', ' ')}[/]", text)
+    Console().print(table)
+
+
+def _stage(work: Callable[[Params, Workspace], dict[str, Any]], params: Path | None, as_json: bool) -> None:
+    _show(work(_params(params), Workspace.default()), as_json)
+
+
+@app.command("import")
+def import_(
+    source: Annotated[
+        Path | None,
+        typer.Option("--from", help="A folder with a recordings.csv, or with fsdd/, nmnist/, pendigits/ in it."),
+    ] = None,
+    name: Annotated[
+        str | None, typer.Option(help="Name of this source in params.yaml [default: the folder's name]")
+    ] = None,
+    quarantine: Annotated[
+        bool, typer.Option("--quarantine", help="Set damaged files aside, each with its reason, and go on.")
+    ] = False,
+    params: ParamsFile = None,
+    as_json: Json = False,
+) -> None:
+    """Bring recordings in: the public sets, or a folder of your own.
+
+    Without `--from`, every source in params.yaml that is missing is fetched: from SNN_FUSION_DATA_DIR, from a
+    neighbouring shared/data, or from its public home. The format of recordings.csv: docs/recordings.md.
+
+    **Examples**
+
+        snn-fusion import
+
+        snn-fusion import --from ~/lab/session-7 --name lab
+    """
+    from snn_fusion.data.ingest import import_recordings
+
+    _stage(lambda p, w: import_recordings(p, w, source=source, name=name, quarantine=quarantine), params, as_json)
+
+
+@app.command()
+def validate(params: ParamsFile = None, as_json: Json = False) -> None:
+    """Check every recording and the data set as a whole; set bad recordings aside; join senses by label."""
+    from snn_fusion.validation.stage import validate
+
+    _stage(validate, params, as_json)
+
+
+@app.command()
+def encode(params: ParamsFile = None, as_json: Json = False) -> None:
+    """Turn the validated recordings into spikes (cached by content, over all cores)."""
+    from snn_fusion.encoding.stage import encode
+
+    _stage(encode, params, as_json)
+
+
+@app.command()
+def train(params: ParamsFile = None, as_json: Json = False) -> None:
+    """Train the network; goes on from the last checkpoint after a kill."""
+    from snn_fusion.training.stage import train
+
+    _stage(train, params, as_json)
+
+
+@app.command()
+def evaluate(
+    data: Annotated[
+        Path | None,
+        typer.Option(help="Any folder of recordings, whatever their split [default: the workspace's test split]"),
+    ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(help="A graph folder or a registered version [default: the champion, else the newest]"),
+    ] = None,
+    json_out: Annotated[Path | None, typer.Option("--json", help="Write the metrics here ('-': print).")] = None,
+    params: ParamsFile = None,
+) -> None:
+    """Measure a model: each sense alone and fused, clean, under noise, with senses missing, stopped early.
+
+    Without `--data` this is the pipeline's stage: the newly trained network on the workspace's test split. Keys of
+    the JSON: docs/evaluation.md.
+
+    **Examples**
+
+        snn-fusion evaluate
+
+        snn-fusion evaluate --data ../shared/data --json out.json --model 3
+    """
+    from snn_fusion.benchmark.stage import evaluate, evaluate_folder
+    from snn_fusion.registry.models import resolve_model
+
+    checked, workspace = _params(params), Workspace.default()
+    if data is None and model is None:
+        result = evaluate(checked, workspace, out=json_out)
+    else:
+        result = evaluate_folder(checked, workspace, resolve_model(checked, workspace, model), data, json_out)
+    if str(json_out) != "-":
+        _show(result, as_json=False)
+
+
+@app.command()
+def register(params: ParamsFile = None, as_json: Json = False) -> None:
+    """Log the run to MLflow and register its network as `challenger`."""
+    from snn_fusion.registry.register import register
+
+    _stage(register, params, as_json)
+
+
+@app.command()
+def promote(
+    version: Annotated[str | None, typer.Argument(help="Registered version [default: the challenger]")] = None,
+    params: ParamsFile = None,
+    as_json: Json = False,
+) -> None:
+    """Make a version the champion, if it passes the gate; else say why not."""
+    from snn_fusion.registry.promote import promote
+
+    _stage(lambda p, w: promote(p, w, version=version), params, as_json)
+
+
+@app.command()
+def push(params: ParamsFile = None, as_json: Json = False) -> None:
+    """Version the workspace's data and checkpoints with DVC and push them to the remote."""
+    from snn_fusion.registry.versioning import push
+
+    _stage(push, params, as_json)
+
+
+@app.command()
+def reproduce(
+    version: Annotated[str, typer.Argument(help="Registered version")],
+    params: ParamsFile = None,
+    as_json: Json = False,
+) -> None:
+    """Rebuild a registered version from its recorded data, commit, parameters and seed, and compare."""
+    from snn_fusion.registry.reproduce import reproduce
+
+    result = reproduce(_params(params), Workspace.default(), version=version)
+    _show(result, as_json)
+    if not result["same_weights"]:
+        raise typer.Exit(1)
+
+
+@app.command()
+def plot(
+    recording: Annotated[str, typer.Argument(help="Id of a recording or of a joined recording")],
+    out: Annotated[Path, typer.Option(help="PNG file to write")] = Path("recording.png"),
+    params: ParamsFile = None,
+) -> None:
+    """Draw a recording's senses beside the spikes they become."""
+    from snn_fusion.encoding.plots import plot_recording
+
+    plot_recording(_params(params), Workspace.default(), recording, out)
+    Console().print(f"wrote {out}")
+
+
+@app.command()
+def retrain(params: ParamsFile = None, as_json: Json = False) -> None:
+    """Run the whole DAG once (what `make demo` does) and sum up what came out."""
+    from snn_fusion.registry.retrain import retrain
+
+    _stage(lambda p, w: retrain(p, w, params_file=params), params, as_json)
+
+
+@app.command("params")
+def show_params(params: ParamsFile = None) -> None:
+    """Check params.yaml and print what is in force."""
+    sys.stdout.write(_params(params).model_dump_json(indent=1) + "\n")
+
+
+def main() -> None:
+    """Entry point: 0 done, 2 bad input or configuration, 1 anything else."""
+    os.environ.update(TELEMETRY_OFF)
+    try:
+        app()
+    except SnnFusionError as error:
+        Console(stderr=True).print(f"[bold red]error[/] {_plain(error)}", highlight=False, soft_wrap=True)
+        sys.exit(error.exit_code)
+    except BrokenPipeError:
+        sys.exit(1)
+
+
+def _plain(error: SnnFusionError) -> str:
+    from rich.markup import escape
+
+    return escape(str(error))

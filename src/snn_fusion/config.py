@@ -1,0 +1,209 @@
+"""params.yaml, typed and checked as a whole."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from snn_fusion.errors import BadInput
+
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=1)]
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+Interval = tuple[Positive, Positive]
+SenseName = Literal["audio", "events", "imu"]
+
+
+class Section(BaseModel):
+    """Unknown keys are refused, values are not coerced, nothing changes after the check."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class DataParams(Section):
+    sources: Annotated[list[str], Field(min_length=1)]
+    split: Annotated[str, Field(pattern=r"^(official|leave-out:.+)$")]
+    validation_share: Annotated[float, Field(gt=0, lt=0.5)]
+
+
+class AudioChecks(Section):
+    rates_hz: Annotated[list[Count], Field(min_length=1)]
+    duration_s: Interval
+    min_rms: Positive
+    max_clipped_share: Share
+
+
+class EventChecks(Section):
+    rate_hz: Interval
+    duration_s: Interval
+
+
+class ImuChecks(Section):
+    duration_s: Interval
+    max_gap_s: Positive
+    max_saturated_share: Share
+
+
+class ValidationParams(Section):
+    max_bad_share: Share
+    disjoint_subjects: list[SenseName]
+    audio: AudioChecks
+    events: EventChecks
+    imu: ImuChecks
+    max_class_ratio: Annotated[float, Field(ge=1)]
+    max_drift: Positive
+
+
+class AudioCode(Section):
+    bands: Annotated[int, Field(ge=4, le=256)]
+    low_hz: Positive
+    high_hz: Positive
+    level_decay_db_s: Positive
+    level_floor_db: Finite
+    thresholds_db: Annotated[list[Finite], Field(min_length=1)]
+    delta_db: Positive
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        _require(self.low_hz < self.high_hz, f"low_hz {self.low_hz} must be below high_hz {self.high_hz}")
+        _require(_ascending(self.thresholds_db), f"thresholds_db {self.thresholds_db} must ascend")
+        return self
+
+
+class EventCode(Section):
+    grid: Annotated[int, Field(ge=2, le=128)]
+    counts: Annotated[list[Count], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        _require(_ascending(self.counts), f"counts {self.counts} must ascend")
+        return self
+
+
+class ImuChannel(Section):
+    name: str
+    unit: str
+    scale: Positive
+    codes: Annotated[list[Literal["level", "velocity", "position", "delta"]], Field(min_length=1)]
+
+
+class ImuCode(Section):
+    channels: Annotated[list[ImuChannel], Field(min_length=1)]
+    thresholds: Annotated[list[Finite], Field(min_length=1)]
+    delta: Positive
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        _require(_ascending(self.thresholds), f"thresholds {self.thresholds} must ascend")
+        names = [c.name for c in self.channels]
+        _require(len(set(names)) == len(names), f"channels name {names} twice")
+        return self
+
+
+class EncodingParams(Section):
+    step_ms: Positive
+    steps: Count
+    taps: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)]
+    copies: Annotated[int, Field(ge=0, le=20)]
+    audio: AudioCode
+    events: EventCode
+    imu: ImuCode
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        _require(_ascending(self.taps), f"taps {self.taps} must ascend")
+        _require(self.taps[-1] < self.steps, f"tap {self.taps[-1]} must be below steps {self.steps}")
+        return self
+
+
+class NetworkParams(Section):
+    branch: dict[SenseName, Count]
+    joint: Count
+    recurrent: list[Literal["audio", "events", "imu", "joint"]]
+    threshold: Positive
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        _require(len(self.branch) > 0, "branch must name at least one sense")
+        return self
+
+
+class TrainingParams(Section):
+    epochs: Count
+    batch: Count
+    recordings_per_epoch: Count
+    learning_rate: Positive
+    sense_dropout: Share
+    patience: Count
+    surrogate_slope: Positive
+
+
+class RegistryParams(Section):
+    experiment: Annotated[str, Field(min_length=1)]
+    model: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]+$")]
+    significance: Annotated[float, Field(gt=0, lt=1)]
+    max_drop: Share
+
+
+class Params(Section):
+    seed: Annotated[int, Field(ge=0, lt=2**32)]
+    data: DataParams
+    validation: ValidationParams
+    encoding: EncodingParams
+    network: NetworkParams
+    training: TrainingParams
+    registry: RegistryParams
+
+
+def _require(holds: bool, message: str) -> None:
+    if not holds:
+        raise ValueError(message)
+
+
+def _ascending(values: list[Any]) -> bool:
+    return all(a < b for a, b in zip(values, values[1:], strict=False))
+
+
+def load_params(path: Path) -> Params:
+    """Read and check params.yaml. Raises BadInput naming every wrong key with its value and what is allowed."""
+    try:
+        raw = yaml.safe_load(path.read_text())
+    except FileNotFoundError:
+        raise BadInput(path, "no such file", "run in the project's folder, or name one with --params") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise BadInput(path, f"not YAML: {error}") from None
+    return check_params(raw, path)
+
+
+def check_params(raw: object, where: object = "params") -> Params:
+    """The typed form of a parsed params.yaml. Raises BadInput."""
+    try:
+        # Lists from YAML stand for tuples, and whole numbers for floats; nothing else is coerced.
+        return Params.model_validate_json(_canonical(raw), strict=True)
+    except ValidationError as error:
+        lines = [_explain(one) for one in error.errors()]
+        raise BadInput(where, "\n".join(lines) if len(lines) == 1 else "\n  " + "\n  ".join(lines)) from None
+
+
+def _canonical(raw: object) -> str:
+    try:
+        return json.dumps(raw)
+    except TypeError as error:
+        raise BadInput("params", f"only plain values are allowed: {error}") from None
+
+
+def _explain(error: Any) -> str:
+    key = ".".join(str(part) for part in error["loc"]) or "the file"
+    if error["type"] == "missing":
+        return f"{key}: missing"
+    if error["type"] == "extra_forbidden":
+        return f"{key}: unknown key; known ones are listed in docs/params.md"
+    message = error["msg"].removeprefix("Value error, ")
+    if error["type"] == "value_error":  # a section's own check: its message names key and value
+        return f"{key}.{message}"
+    return f"{key} = {error['input']!r}: {message[0].lower()}{message[1:]}"

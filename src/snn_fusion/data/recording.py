@@ -1,0 +1,57 @@
+"""A recording: one labelled event in the world, with up to three senses on one clock."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import numpy as np
+import numpy.typing as npt
+
+Sense = Literal["audio", "events", "imu"]
+SENSES: tuple[Sense, ...] = get_args(Sense)
+
+# t in microseconds from the start of the recording; p is 0 (darker) or 1 (brighter).
+EVENT = np.dtype([("t", "<i8"), ("x", "<u2"), ("y", "<u2"), ("p", "u1")])
+
+
+@dataclass(frozen=True)
+class Audio:
+    """Mono sound: `samples` float32 (n,) in [-1, 1], `rate` in samples a second."""
+
+    samples: npt.NDArray[np.float32]
+    rate: int
+
+    @property
+    def duration_us(self) -> int:
+        return round(1e6 * len(self.samples) / self.rate)
+
+
+@dataclass(frozen=True)
+class Events:
+    """Event camera: `events` (n,) of dtype EVENT with non-decreasing t, on a sensor of `width` x `height` pixels."""
+
+    events: npt.NDArray[np.void]
+    width: int
+    height: int
+
+    @property
+    def duration_us(self) -> int:
+        return int(self.events["t"][-1]) + 1 if len(self.events) else 0
+
+
+@dataclass(frozen=True)
+class Imu:
+    """Tactile/IMU: `values` float32 (n, channels) at times `t` (us, increasing), with channel names and units."""
+
+    t: npt.NDArray[np.int64]
+    values: npt.NDArray[np.float32]
+    channels: tuple[str, ...]
+    units: tuple[str, ...]
+
+    @property
+    def duration_us(self) -> int:
+        return int(self.t[-1]) + 1 if len(self.t) else 0
+
+
+Signal = Audio | Events | Imu

@@ -1,0 +1,207 @@
+"""The one folder that a run writes to, and how a stage writes there: whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+from pydantic import BaseModel
+
+from snn_fusion.errors import BadInput
+
+PACKAGE = Path(__file__).resolve().parent
+STAMP = "stage.json"
+
+
+def project_root() -> Path:
+    """The checkout: the current folder if it has a params.yaml, else the one this package is installed from."""
+    here = Path.cwd()
+    return here if (here / "params.yaml").exists() else PACKAGE.parents[1]
+
+
+def digest(*parts: object) -> str:
+    """SHA-256 over parts: bytes as they are, pydantic models and plain values as canonical JSON."""
+    state = hashlib.sha256()
+    for part in parts:
+        if isinstance(part, BaseModel):
+            part = part.model_dump(mode="json")
+        data = part if isinstance(part, bytes) else json.dumps(part, sort_keys=True).encode()
+        state.update(len(data).to_bytes(8, "little") + data)
+    return state.hexdigest()
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def tree_digest(folder: Path) -> str:
+    """SHA-256 over the relative paths and contents of every file below `folder`."""
+    files = sorted(p for p in folder.rglob("*") if p.is_file())
+    return digest([[p.relative_to(folder).as_posix(), file_digest(p)] for p in files])
+
+
+def code_digest(*packages: str) -> str:
+    """SHA-256 of the source of these subpackages: a changed line makes cached results stale."""
+    return digest([[p, [file_digest(f) for f in sorted((PACKAGE / p).rglob("*.py"))]] for p in packages])
+
+
+def write_atomic(path: Path, data: bytes | str) -> None:
+    """Write a file so that a reader, or a kill at any moment, sees all of it or what was there before."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with temporary.open("wb") as file:
+            file.write(data.encode() if isinstance(data, str) else data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def disk_errors(where: Path) -> Iterator[None]:
+    """Turn a full or read-only disk into an error that says what to do."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES):
+            raise
+        remedy = "free some space or point SNN_FUSION_HOME at another disk; earlier results are untouched"
+        raise BadInput(error.filename or where, f"cannot write: {error.strerror}", remedy) from error
+
+
+def remove_tree(path: Path) -> None:
+    if path.is_symlink() or path.is_file():
+        path.unlink()
+    elif path.exists():
+        shutil.rmtree(path)
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """`root` holds one folder a stage (see docs/workspace.md) and the stores of MLflow, Airflow and DVC."""
+
+    root: Path
+
+    @classmethod
+    def default(cls) -> Workspace:
+        """$SNN_FUSION_HOME, else `workspace/` in the checkout."""
+        home = os.environ.get("SNN_FUSION_HOME")
+        return cls(Path(home).expanduser().resolve() if home else project_root() / "workspace")
+
+    def path(self, *parts: str) -> Path:
+        return self.root.joinpath(*parts)
+
+    def stamp(self, stage: str) -> dict[str, Any]:
+        """What a finished stage recorded of itself: `inputs`, `digest`, `result`.
+
+        Raises BadInput if the stage has not been run.
+        """
+        path = self.path(stage, STAMP)
+        try:
+            stamp: dict[str, Any] = json.loads(path.read_text())
+        except FileNotFoundError:
+            raise BadInput(path, "this stage has not been run", MADE_BY.get(stage, "")) from None
+        except ValueError as error:
+            raise BadInput(path, f"not JSON: {error}", f"remove {path.parent} and run the stage again") from None
+        return stamp
+
+    def digest(self, stage: str) -> str:
+        """Digest of a finished stage's outputs."""
+        return str(self.stamp(stage)["digest"])
+
+    @contextlib.contextmanager
+    def lock(self, purpose: str) -> Iterator[None]:
+        """One writer a workspace. A second one waits, saying for whom; a killed holder lets go by itself."""
+        with disk_errors(self.root):
+            self.root.mkdir(parents=True, exist_ok=True)
+        holder = self.path(".lock.json")
+        lock = FileLock(self.path(".lock"))
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            with contextlib.suppress(OSError, ValueError):
+                at_work = json.loads(holder.read_text())
+                print_waiting(f"waiting: process {at_work['pid']} is at `{at_work['purpose']}` in {self.root}")
+            lock.acquire()
+        try:
+            with disk_errors(self.root):
+                write_atomic(holder, json.dumps({"pid": os.getpid(), "purpose": purpose}))
+            yield
+        finally:
+            holder.unlink(missing_ok=True)
+            lock.release()
+
+    def build(
+        self, stage: str, inputs: Mapping[str, str], work: Callable[[Path], dict[str, Any]]
+    ) -> dict[str, Any]:
+        """Run a stage once for these inputs and put its folder in place whole.
+
+        `work(out)` writes into an empty folder and returns the stage's result (plain JSON values). Nothing is done
+        when the folder in place was made from the same inputs, so a stage may be run twice, also at once; a kill at
+        any moment leaves the earlier folder. `code_digest` belongs into `inputs`.
+        """
+        with self.lock(stage), disk_errors(self.path(stage)):
+            final, building, old = self.path(stage), self.path(".building", stage), self.path(".old", stage)
+            if old.exists() and not final.exists():  # killed between the two renames below
+                old.rename(final)
+            if (final / STAMP).exists():
+                stamp = self.stamp(stage)
+                if stamp["inputs"] == dict(inputs):
+                    return {**stamp["result"], "up_to_date": True}
+            remove_tree(building)
+            remove_tree(old)
+            building.mkdir(parents=True)
+            old.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                result = work(building)
+                stamp = {"inputs": dict(inputs), "digest": tree_digest(building), "result": result}
+                write_atomic(building / STAMP, json.dumps(stamp, indent=1))
+            except BaseException:
+                remove_tree(building)
+                raise
+            if final.exists():
+                final.rename(old)
+            building.rename(final)
+            remove_tree(old)
+            return {**result, "up_to_date": False}
+
+
+def print_waiting(text: str) -> None:
+    from rich.console import Console
+
+    Console(stderr=True).print(text, style="yellow", highlight=False)
+
+
+MADE_BY = {
+    "recordings": "run `snn-fusion import`",
+    "validated": "run `snn-fusion validate`",
+    "encoded": "run `snn-fusion encode`",
+    "trained": "run `snn-fusion train`",
+    "evaluated": "run `snn-fusion evaluate`",
+    "registered": "run `snn-fusion register`",
+}
+
+
+def git_commit(root: Path | None = None) -> str:
+    """The checkout's commit, with `-dirty` if tracked files differ from it; `unknown` outside git."""
+    root = root or project_root()
+    done = subprocess.run(
+        ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"],
+        capture_output=True,
+        text=True,
+    )
+    return done.stdout.strip() or "unknown"

@@ -1,0 +1,33 @@
+"""Shared by all tests: real recordings where they lie, and a workspace of each test's own."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from snn_fusion.config import Params, load_params
+from snn_fusion.workspace import Workspace
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def mirror() -> Path:
+    """The local mirror of the public recordings."""
+    folder = Path(os.environ.get("SNN_FUSION_DATA_DIR", ROOT.parent / "shared" / "data"))
+    if not (folder / "fsdd").is_dir():
+        pytest.skip(f"no real recordings at {folder}; set SNN_FUSION_DATA_DIR")
+    return folder
+
+
+@pytest.fixture
+def params() -> Params:
+    return load_params(ROOT / "params.yaml")
+
+
+@pytest.fixture
+def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
+    monkeypatch.setenv("SNN_FUSION_HOME", str(tmp_path / "home"))
+    return Workspace(tmp_path / "home")
