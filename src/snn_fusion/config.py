@@ -88,14 +88,13 @@ class EventCode(Section):
 class ImuChannel(Section):
     name: str
     unit: str
-    scale: Positive
-    codes: Annotated[list[Literal["level", "velocity", "position", "delta"]], Field(min_length=1)]
+    codes: Annotated[dict[Literal["level", "integral", "integral2", "delta"], Positive], Field(min_length=1)]
 
 
 class ImuCode(Section):
     channels: Annotated[list[ImuChannel], Field(min_length=1)]
     thresholds: Annotated[list[Finite], Field(min_length=1)]
-    delta: Positive
+    leak_s: Positive
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -109,7 +108,7 @@ class EncodingParams(Section):
     step_ms: Positive
     steps: Count
     taps: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)]
-    copies: Annotated[int, Field(ge=0, le=20)]
+    copies: dict[SenseName, Annotated[int, Field(ge=0, le=50)]]
     audio: AudioCode
     events: EventCode
     imu: ImuCode

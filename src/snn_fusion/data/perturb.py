@@ -1,0 +1,148 @@
+"""Physical damage and variation of raw recordings: noise for the test conditions, perturbed copies for training.
+
+Everything here is a pure function of a signal and a random generator, and happens before encoding, as in the world.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from snn_fusion.data.recording import EVENT, Audio, Events, Imu, Signal
+
+Rng = np.random.Generator
+NoiseLevel = Literal["n1", "n2", "n3"]
+
+
+@dataclass(frozen=True)
+class Noise:
+    """How hard each sense is hit."""
+
+    snr_db: float  # white noise against the mean power of the recording
+    drop: float  # probability that an event is lost
+    background: float  # expected false events a pixel and encoding step
+    imu_std: float  # Gaussian noise, in standard deviations of each channel of the recording
+
+
+NOISE: dict[NoiseLevel, Noise] = {
+    "n1": Noise(10.0, 0.5, 0.005, 0.3),
+    "n2": Noise(5.0, 0.7, 0.01, 0.6),
+    "n3": Noise(0.0, 0.85, 0.02, 1.0),
+}
+
+
+def add_noise(signal: Signal, noise: Noise | NoiseLevel, rng: Rng, step_ms: float) -> Signal:
+    """The signal under noise, of the same length and type."""
+    noise = NOISE[noise] if isinstance(noise, str) else noise
+    match signal:
+        case Audio():
+            return _white_noise(signal, noise.snr_db, rng)
+        case Events():
+            return _background(_drop(signal, noise.drop, rng), noise.background / (step_ms * 1000), rng)
+        case Imu():
+            sigma = noise.imu_std * signal.values.std(axis=0)
+            noisy = signal.values + sigma * rng.standard_normal(signal.values.shape)
+            return replace(signal, values=noisy.astype(np.float32))
+
+
+def vary(signal: Signal, rng: Rng, step_ms: float) -> Signal:
+    """A plausible other recording of the same thing: another voice, hand or place, and often some noise."""
+    match signal:
+        case Audio():
+            varied: Signal = _tilt(_resample(signal, math.exp(rng.uniform(-0.18, 0.18))), rng.uniform(-0.5, 0.5))
+        case Events():
+            varied = _affine(signal, rng)
+        case Imu():
+            varied = _other_hand(signal, rng)
+    if rng.random() < 0.4:
+        return varied
+    drop = rng.uniform(0, 0.85)
+    noise = Noise(rng.uniform(0, 20), drop, 0.02 * rng.random() * drop / 0.85, rng.uniform(0, 1))
+    return add_noise(varied, noise, rng, step_ms)
+
+
+def _white_noise(signal: Audio, snr_db: float, rng: Rng) -> Audio:
+    power = float(np.mean(signal.samples.astype(np.float64) ** 2))
+    sigma = math.sqrt(power * 10 ** (-snr_db / 10))
+    noisy = signal.samples + sigma * rng.standard_normal(len(signal.samples))
+    return replace(signal, samples=noisy.astype(np.float32))
+
+
+def _resample(signal: Audio, speed: float) -> Audio:
+    """Faster and higher (speed > 1) or slower and lower, as another vocal tract would be."""
+    n = max(int(len(signal.samples) / speed), 1)
+    positions = np.arange(n) * speed
+    samples = np.interp(positions, np.arange(len(signal.samples)), signal.samples)
+    return replace(signal, samples=samples.astype(np.float32))
+
+
+def _tilt(signal: Audio, amount: float) -> Audio:
+    """A spectral tilt, as of another microphone: y[n] = x[n] + amount * x[n - 1]."""
+    samples = signal.samples.copy()
+    samples[1:] += np.float32(amount) * signal.samples[:-1]
+    return replace(signal, samples=samples)
+
+
+def _drop(signal: Events, probability: float, rng: Rng) -> Events:
+    return replace(signal, events=signal.events[rng.random(len(signal.events)) >= probability])
+
+
+def _background(signal: Events, rate: float, rng: Rng) -> Events:
+    """False events, Poisson with `rate` a pixel and microsecond, over the time that the recording lasts."""
+    duration = signal.duration_us
+    count = rng.poisson(rate * duration * signal.width * signal.height)
+    false = np.empty(count, EVENT)
+    false["t"] = rng.integers(0, max(duration, 1), count)
+    false["x"] = rng.integers(0, signal.width, count)
+    false["y"] = rng.integers(0, signal.height, count)
+    false["p"] = rng.integers(0, 2, count)
+    return _sorted(signal, np.concatenate([signal.events, false]))
+
+
+def _affine(signal: Events, rng: Rng) -> Events:
+    """Turned by up to 12 degrees, scaled by 15 %, shifted by 8 % of the sensor, played 10 % faster or slower."""
+    angle, scale = rng.uniform(-0.21, 0.21), math.exp(rng.uniform(-0.15, 0.15))
+    size = np.array([signal.width, signal.height])
+    shift, speed = rng.uniform(-0.08, 0.08, 2) * size, math.exp(rng.uniform(-0.1, 0.1))
+    cos, sin = scale * math.cos(angle), scale * math.sin(angle)
+    # jitter within the pixel, so that scaling up leaves no regular holes
+    jitter = rng.random((2, len(signal.events)))
+    x, y = signal.events["x"] + jitter[0] - size[0] / 2, signal.events["y"] + jitter[1] - size[1] / 2
+    new_x = np.floor(cos * x - sin * y + size[0] / 2 + shift[0])
+    new_y = np.floor(sin * x + cos * y + size[1] / 2 + shift[1])
+    inside = (new_x >= 0) & (new_x < size[0]) & (new_y >= 0) & (new_y < size[1])
+    events = signal.events[inside].copy()
+    events["x"], events["y"] = new_x[inside], new_y[inside]
+    events["t"] = events["t"] / speed
+    return _sorted(signal, events)
+
+
+def _sorted(signal: Events, events: npt.NDArray[np.void]) -> Events:
+    return replace(signal, events=events[np.argsort(events["t"], kind="stable")])
+
+
+def _other_hand(signal: Imu, rng: Rng) -> Imu:
+    """Another speed, size and slant: time by up to 15 %, size by up to 20 %, the x-y plane turned by up to 10 degrees.
+
+    Channels `*_x` and `*_y` of one prefix turn together. Accelerations (m/s^2) follow the square of the speed, rates
+    (rad/s) the speed; other channels keep their values.
+    """
+    speed, size, angle = math.exp(rng.uniform(-0.15, 0.15)), math.exp(rng.uniform(-0.2, 0.2)), rng.uniform(-0.17, 0.17)
+    values = signal.values.copy()
+    for column, (name, unit) in enumerate(zip(signal.channels, signal.units, strict=True)):
+        if unit == "m/s^2":
+            values[:, column] *= size * speed**2
+        elif unit == "rad/s":
+            values[:, column] *= speed
+        partner = name[:-2] + "_y"
+        if name.endswith("_x") and partner in signal.channels:
+            other = signal.channels.index(partner)
+            x, y = values[:, column].copy(), values[:, other].copy()
+            values[:, column] = math.cos(angle) * x - math.sin(angle) * y
+            values[:, other] = math.sin(angle) * x + math.cos(angle) * y
+    t = np.round(signal.t / speed).astype(np.int64)
+    return replace(signal, t=t, values=values)

@@ -1,0 +1,114 @@
+"""Microphone to spikes: a causal cochleagram, coded by level and by change."""
+
+from __future__ import annotations
+
+import functools
+
+import numpy as np
+import numpy.typing as npt
+from numba import njit
+
+from snn_fusion.config import AudioCode, EncodingParams
+from snn_fusion.data.recording import Audio
+from snn_fusion.errors import BadInput
+
+SILENCE = 1e-12  # power that is added before the logarithm: -120 dB of full scale
+
+
+def channels(params: EncodingParams) -> int:
+    """(code, band): one level code a threshold, then rising and falling."""
+    return (len(params.audio.thresholds_db) + 2) * params.audio.bands
+
+
+def encode(signal: Audio, params: EncodingParams) -> npt.NDArray[np.bool_]:
+    """(steps, channels) of spikes.
+
+    Level codes: the band's power in the step, relative to the running peak level, is above the threshold (a
+    thermometer). Change codes: the band rose or fell by `delta_db` since its last such spike. Steps that the sound
+    does not fill are silent. Causal: a step depends on the samples up to its end.
+    """
+    code = params.audio
+    power = cochleagram(signal, params)  # (whole steps, bands), dB relative to the running peak level
+    levels = power[:, None, :] > np.asarray(code.thresholds_db)[:, None]
+    changes = _changes(np.maximum(power, code.thresholds_db[0]), code.delta_db)
+    spikes = np.zeros((params.steps, channels(params)), bool)
+    spikes[: len(power)] = np.concatenate([levels, changes], axis=1).reshape(len(power), -1)
+    return spikes
+
+
+def cochleagram(signal: Audio, params: EncodingParams) -> npt.NDArray[np.float64]:
+    """Power of each band in each whole step, dB relative to the running peak level: (steps, bands)."""
+    code = params.audio
+    if signal.rate < 2 * code.high_hz:
+        problem = f"sample rate {signal.rate} Hz cannot carry encoding.audio.high_hz = {code.high_hz} Hz"
+        raise BadInput("audio", problem, f"lower high_hz to {signal.rate / 2:g} Hz or less")
+    step = params.step_ms * signal.rate / 1000
+    steps = min(int(len(signal.samples) / step + 1e-9), params.steps)
+    ends = np.round(np.arange(1, steps + 1) * step).astype(np.int64)  # not a whole number of samples at 11,025 Hz
+    poles, gains = _filters(code, signal.rate)
+    power = 10 * np.log10(_band_power(signal.samples, ends, poles, gains) + SILENCE)
+    decay = code.level_decay_db_s * params.step_ms / 1000
+    return power - _running_peak(power.max(axis=1, initial=-120.0), decay, code.level_floor_db)[:, None]
+
+
+def centre_frequencies(code: AudioCode) -> npt.NDArray[np.float64]:
+    """Hz, evenly spaced on the ERB-rate scale (Glasberg and Moore 1990)."""
+    low, high = (21.4 * np.log10(4.37e-3 * f + 1) for f in (code.low_hz, code.high_hz))
+    centres: npt.NDArray[np.float64] = (10 ** (np.linspace(low, high, code.bands) / 21.4) - 1) / 4.37e-3
+    return centres
+
+
+@functools.lru_cache(maxsize=16)
+def _filters(code_key: AudioCode, rate: int) -> tuple[npt.NDArray[np.complex128], npt.NDArray[np.float64]]:
+    """Complex poles and gains of fourth-order gammatone filters (Patterson et al. 1992; Hohmann 2002)."""
+    centres = centre_frequencies(code_key)
+    bandwidth = 1.019 * 24.7 * (4.37e-3 * centres + 1)
+    radius = np.exp(-2 * np.pi * bandwidth / rate)
+    return radius * np.exp(2j * np.pi * centres / rate), (1 - radius) ** 4 * np.sqrt(2)
+
+
+@njit(cache=True, nogil=True, fastmath=False)  # type: ignore[misc]
+def _band_power(samples, ends, poles, gains):  # type: ignore[no-untyped-def]
+    """Mean power of each band between consecutive `ends` (sample counts): (len(ends), bands)."""
+    out = np.zeros((len(ends), len(poles)))
+    for band in range(len(poles)):
+        pole, gain = poles[band], gains[band]
+        a = b = c = d = 0j  # four one-pole stages: a gammatone of order 4
+        start = 0
+        for step in range(len(ends)):
+            total = 0.0
+            for n in range(start, ends[step]):
+                a = gain * samples[n] + pole * a
+                b = a + pole * b
+                c = b + pole * c
+                d = c + pole * d
+                total += d.real * d.real + d.imag * d.imag
+            out[step, band] = total / (ends[step] - start)
+            start = ends[step]
+    return out
+
+
+@njit(cache=True, nogil=True)  # type: ignore[misc]
+def _running_peak(loudest, decay, floor):  # type: ignore[no-untyped-def]
+    """The level that automatic gain control follows: up at once, down by `decay` dB a step, never below `floor`."""
+    level, out = floor, np.empty_like(loudest)
+    for step in range(len(loudest)):
+        level = max(level - decay, loudest[step], floor)
+        out[step] = level
+    return out
+
+
+@njit(cache=True, nogil=True)  # type: ignore[misc]
+def _changes(power, delta):  # type: ignore[no-untyped-def]
+    """Send-on-delta: (steps, 2, bands), rising and falling."""
+    out = np.zeros((power.shape[0], 2, power.shape[1]), np.bool_)
+    for band in range(power.shape[1]):
+        reference = -1e9
+        for step in range(power.shape[0]):
+            if step == 0:
+                reference = power[0, band]
+            elif power[step, band] >= reference + delta:
+                out[step, 0, band], reference = True, power[step, band]
+            elif power[step, band] <= reference - delta:
+                out[step, 1, band], reference = True, power[step, band]
+    return out

@@ -1,0 +1,115 @@
+"""Encode many recordings over all cores, each only once: results are kept by content."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from snn_fusion.config import EncodingParams
+from snn_fusion.data.manifest import Ref, load
+from snn_fusion.data.perturb import vary
+from snn_fusion.data.recording import Sense
+from snn_fusion.encoding.encoder import channels, encode
+from snn_fusion.encoding.spikes import Spikes
+from snn_fusion.encoding.store import SpikeStore, write
+from snn_fusion.workspace import code_digest, digest
+
+SHARD = 256  # recordings a file of the cache
+
+
+@dataclass(frozen=True)
+class Job:
+    """One recording of one sense, as it is (`copy` 0) or as its `copy`-th variation."""
+
+    ref: Ref
+    copy: int
+
+
+def encoder_digest(params: EncodingParams, sense: Sense) -> str:
+    """What an encoding of this sense depends on beside the recording: parameters and code."""
+    sense_params = getattr(params, sense)
+    return digest(sense, params.step_ms, params.steps, sense_params, code_digest("encoding", "data"))
+
+
+def encode_all(
+    jobs: Sequence[Job], sense: Sense, params: EncodingParams, seed: int, recordings: Path, cache: Path
+) -> list[Spikes]:
+    """Base spikes of each job, in order. `recordings` is the folder that `Ref.path` is relative to.
+
+    What the cache lacks is encoded in a process a core and added to it, a shard at a time, so that a kill loses at
+    most the shards at work.
+    """
+    encoder = encoder_digest(params, sense)
+    keys = [_key(job, encoder, seed) for job in jobs]
+    have = set(_cached_keys(cache, encoder))
+    missing = {key: job for key, job in zip(keys, jobs, strict=True) if key not in have}
+    if missing:
+        _encode_missing(missing, sense, params, recordings, cache, encoder)
+    found = _read(cache, encoder, set(keys))
+    return [found[key] for key in keys]
+
+
+def _key(job: Job, encoder: str, seed: int) -> str:
+    return digest(encoder, job.ref.sha256, [job.copy, seed] if job.copy else [0])
+
+
+def _shards(cache: Path, encoder: str) -> list[Path]:
+    return sorted(cache.glob(f"{encoder[:16]}-*.arrow"))
+
+
+def _cached_keys(cache: Path, encoder: str) -> Iterator[str]:
+    for shard in _shards(cache, encoder):
+        yield from SpikeStore.open(shard).meta["key"]
+
+
+def _read(cache: Path, encoder: str, keys: set[str]) -> Mapping[str, Spikes]:
+    found = {}
+    for shard in _shards(cache, encoder):
+        store = SpikeStore.open(shard)
+        for row, key in enumerate(store.meta["key"]):
+            if key in keys:
+                found[key] = store.take(np.array([row]))
+    return found
+
+
+def _encode_missing(
+    missing: Mapping[str, Job], sense: Sense, params: EncodingParams, recordings: Path, cache: Path, encoder: str
+) -> None:
+    todo = list(missing.items())
+    shards = [todo[i : i + SHARD] for i in range(0, len(todo), SHARD)]
+    processes = min(os.cpu_count() or 1, len(shards))
+    columns = (TextColumn("{task.description:>14}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    # spawn: forking a process whose libraries run threads can hang
+    context = multiprocessing.get_context("spawn")
+    with (
+        Progress(*columns, console=Console(stderr=True)) as progress,
+        ProcessPoolExecutor(processes, mp_context=context) as pool,
+    ):
+        task = progress.add_task(f"encode {sense}", total=len(todo))
+        arguments = (sense, params, recordings, cache, encoder)
+        for done in as_completed([pool.submit(_encode_shard, shard, *arguments) for shard in shards]):
+            progress.advance(task, done.result())
+
+
+def _encode_shard(
+    jobs: Sequence[tuple[str, Job]], sense: Sense, params: EncodingParams, recordings: Path, cache: Path, encoder: str
+) -> int:
+    spikes = []
+    for key, job in jobs:
+        signal = load(recordings, job.ref, sense)
+        if job.copy:
+            # the key holds seed, recording and copy: the same variation wherever and whenever it is made
+            signal = vary(signal, np.random.default_rng(int(key[:16], 16)), params.step_ms)
+        spikes.append(encode(signal, params))
+    keys = [key for key, _ in jobs]
+    name = f"{encoder[:16]}-{digest(keys)[:16]}.arrow"
+    write(cache / name, {"key": keys}, spikes, channels(params, sense), params.steps)
+    return len(jobs)

@@ -1,0 +1,67 @@
+"""The stage `encode`: validated recordings in, one spike store a sense out."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+from snn_fusion.config import Params
+from snn_fusion.data.manifest import Row, read_manifest
+from snn_fusion.data.recording import SENSES, Sense
+from snn_fusion.encoding.cache import Job, encode_all
+from snn_fusion.encoding.encoder import channels
+from snn_fusion.encoding.store import write
+from snn_fusion.workspace import Workspace, code_digest, digest
+
+
+def encode(params: Params, ws: Workspace) -> dict[str, Any]:
+    """Encode every validated recording, and perturbed copies of the training ones, to spikes.
+
+    Writes `<sense>.arrow` (columns id, label, split, subject, copy and the spikes) and `encoding.json`.
+    """
+    inputs = {
+        "validated": ws.digest("validated"),
+        "params": digest(params.encoding, params.seed),
+        "code": code_digest("encoding", "data"),
+    }
+
+    def work(out: Path) -> dict[str, Any]:
+        started = time.monotonic()
+        rows = read_manifest(ws.path("validated", "recordings.parquet"))
+        result = {sense: _encode_sense(sense, rows, params, ws, out) for sense in SENSES}
+        (out / "encoding.json").write_text(json.dumps(params.encoding.model_dump(mode="json"), indent=1))
+        print_time(started)
+        return {"recordings": result}
+
+    return ws.build("encoded", inputs, work)
+
+
+def _encode_sense(sense: Sense, rows: list[Row], params: Params, ws: Workspace, out: Path) -> dict[str, Any]:
+    described = [
+        (row, copy)
+        for row in rows
+        if sense in row.senses
+        for copy in range(1 + (params.encoding.copies.get(sense, 0) if row.split == "train" else 0))
+    ]
+    jobs = [Job(row.senses[sense], copy) for row, copy in described]
+    spikes = encode_all(jobs, sense, params.encoding, params.seed, ws.path("recordings"), ws.path("cache", "encoding"))
+    meta = {
+        "id": [row.id for row, _ in described],
+        "label": [row.label for row, _ in described],
+        "split": [row.split for row, _ in described],
+        "subject": [row.senses[sense].subject for row, _ in described],
+        "copy": [copy for _, copy in described],
+    }
+    inputs = channels(params.encoding, sense)
+    write(out / f"{sense}.arrow", meta, spikes, inputs, params.encoding.steps)
+    total = sum(len(s.index) for s in spikes)
+    density = total / max(len(spikes) * params.encoding.steps * inputs, 1)
+    return {"recordings": len(spikes), "channels": inputs, "density": round(density, 4)}
+
+
+def print_time(started: float) -> None:
+    from rich.console import Console
+
+    Console(stderr=True).print(f"encoded in {time.monotonic() - started:.1f} s", style="dim", highlight=False)
