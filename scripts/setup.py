@@ -1,12 +1,14 @@
 """Make `.venv` from requirements.lock: `python3 scripts/setup.py`. Does nothing when it is already up to date.
 
-Standard library only, because it runs before anything is installed.
+Standard library only, because it runs before anything is installed. May be killed at any moment (an environment
+that was not finished is built anew) and run twice at once (the second one waits).
 """
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import hashlib
-import os
 import re
 import shutil
 import subprocess
@@ -22,82 +24,131 @@ UV = "uv==0.13.9"
 TORCH = "torch==2.13.0"
 TORCH_CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 INPUTS = (LOCK, ROOT / "pyproject.toml", Path(__file__))
+SUPPORTED = "import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))"
+SPACE = 3 * 10**9  # bytes that .venv takes
 
 
-def say(text: str) -> None:
+def say(text):
     print(f"setup: {text}", flush=True)
 
 
-def refuse(text: str) -> None:
+def refuse(text):
     raise SystemExit(f"setup: {text}")
 
 
-def run(*command: str | Path) -> None:
+def succeeds(*command):
+    return subprocess.run([str(c) for c in command], capture_output=True).returncode == 0
+
+
+def run(*command):
     """Run quietly; show everything only if it fails."""
     done = subprocess.run([str(c) for c in command], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     if done.returncode:
         refuse(f"`{' '.join(str(c) for c in command)}` failed:\n{done.stdout}")
 
 
-def digest() -> str:
-    state = hashlib.sha256(sys.version.encode())
+def digest():
+    """Of all that decides what is installed. The environment's own Python counts, not the one running this."""
+    state = hashlib.sha256((VENV / "pyvenv.cfg").read_bytes())
     for path in INPUTS:
         state.update(path.read_bytes())
     return state.hexdigest()
 
 
-def find_python() -> str:
-    """The newest supported interpreter: this one if it fits, else python3.12 or python3.11 on PATH."""
+def up_to_date():
+    return PYTHON.exists() and STAMP.exists() and STAMP.read_text() == digest()
+
+
+def find_python():
+    """A supported interpreter that can make environments: the one running this if it fits, else one on PATH."""
     for name in (sys.executable, "python3.12", "python3.11"):
         path = shutil.which(name)
-        test = "import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))"
-        if path and subprocess.run([path, "-c", test], capture_output=True).returncode == 0:
-            if subprocess.run([path, "-c", "import ensurepip, venv"], capture_output=True).returncode:
-                refuse(f"{path} cannot make a virtual environment; on Debian or Ubuntu: apt install python3-venv")
-            return path
-    refuse("needs Python 3.11 or 3.12; on Debian or Ubuntu: apt install python3 python3-venv")
-    raise AssertionError  # refuse() raises
+        if path and succeeds(path, "-c", SUPPORTED):
+            if succeeds(path, "-c", "import ensurepip, venv"):
+                return path
+            refuse(f"{path} cannot make a virtual environment; on Debian or Ubuntu: apt install python3-venv")
+    found = ".".join(str(n) for n in sys.version_info[:2])
+    refuse(f"needs Python 3.11 or 3.12, found {found}; on Debian or Ubuntu: apt install python3 python3-venv")
 
 
-def find_links() -> list[str]:
-    """uv does not read pip's configuration, so a configured folder of wheels is passed on."""
-    asked = subprocess.run(
-        [PYTHON, "-m", "pip", "config", "get", "global.find-links"], capture_output=True, text=True
-    ).stdout
-    folders = dict.fromkeys((os.environ.get("PIP_FIND_LINKS", "") + " " + asked).split())
-    return [f"--find-links={folder}" for folder in folders]
+def make_environment():
+    free = shutil.disk_usage(ROOT).free
+    if free < SPACE and not VENV.exists():
+        refuse(f"needs {SPACE / 1e9:.0f} GB for .venv, {free / 1e9:.1f} GB are free at {ROOT}")
+    python = find_python()
+    say("making .venv")
+    run(python, "-m", "venv", "--clear", VENV)
 
 
-def install_torch() -> None:
+def pip_setting(name):
+    """Values of one of pip's settings, from its files and its environment variable."""
+    asked = subprocess.run([str(PYTHON), "-m", "pip", "config", "list"], capture_output=True, text=True).stdout
+    values = re.findall(rf"^(?:global|install|:env:)\.{name}='(.*)'$", asked, re.M)
+    return list(dict.fromkeys(" ".join(values).replace("\\n", " ").split()))
+
+
+def package_sources():
+    """uv does not read pip's configuration, so mirrors and folders of wheels set there are passed on."""
+    return [
+        *(f"--index-url={url}" for url in pip_setting("index-url")[:1]),
+        *(f"--extra-index-url={url}" for url in pip_setting("extra-index-url")),
+        *(f"--find-links={folder}" for folder in pip_setting("find-links")),
+    ]
+
+
+def install_torch():
     """The CPU build: from a configured folder of wheels, else from PyTorch's index (PyPI's build brings CUDA)."""
+    asked = f"from importlib.metadata import version; assert version('torch').split('+')[0] == '{TORCH[7:]}'"
+    if succeeds(PYTHON, "-c", asked):
+        return
     uv = [VENV / "bin" / "uv", "pip", "install", "--quiet", "--no-deps", "--python", PYTHON]
-    links = find_links()
-    local = [*uv, "--no-index", *links, TORCH]
-    if links and subprocess.run([str(c) for c in local], capture_output=True).returncode == 0:
+    links = [f"--find-links={folder}" for folder in pip_setting("find-links")]
+    if links and succeeds(*uv, "--no-index", *links, TORCH):
         return
     index = ["--index-url", TORCH_CPU_INDEX] if sys.platform == "linux" else []
     run(*uv, *index, TORCH)
 
 
-def main() -> None:
-    if PYTHON.exists() and STAMP.exists() and STAMP.read_text() == digest():
-        return
+def install():
     if not shutil.which("git"):
         refuse("git is not installed; on Debian or Ubuntu: apt install git")
-    STAMP.unlink(missing_ok=True)
-    if not PYTHON.exists():
-        say("making .venv")
-        run(find_python(), "-m", "venv", "--clear", VENV)
-    say(f"installing {len(re.findall(r'^[a-z].*==', LOCK.read_text(), re.M))} locked packages (about a minute)")
+    if PYTHON.exists() and STAMP.exists():
+        STAMP.unlink()
+    else:  # nothing there, or what a killed setup left
+        make_environment()
+    count = len(re.findall(r"^[a-z].*==", LOCK.read_text(), re.M))
+    say(f"installing {count} locked packages (a minute or two the first time)")
     run(PYTHON, "-m", "pip", "install", "--quiet", UV)
-    # Installed first, so that nothing below can pull a CUDA build in.
-    install_torch()
-    uv_install = [VENV / "bin" / "uv", "pip", "install", "--quiet", "--python", PYTHON]
-    run(*uv_install, "--no-deps", "--require-hashes", "-r", LOCK)
-    run(*uv_install, "--no-deps", "--editable", ROOT)
+    install_torch()  # first, so that nothing below can pull a CUDA build in
+    uv_install = [VENV / "bin" / "uv", "pip", "install", "--quiet", "--python", PYTHON, "--no-deps"]
+    run(*uv_install, *package_sources(), "--require-hashes", "-r", LOCK)
+    run(*uv_install, *package_sources(), "--editable", ROOT)
     STAMP.write_text(digest())
     say("done; .venv/bin/snn-fusion --help")
 
 
+@contextlib.contextmanager
+def alone():
+    """One setup of this checkout at a time; a killed one lets go by itself."""
+    with Path(__file__).open() as this:
+        try:
+            fcntl.flock(this, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say("another setup is at work; waiting for it")
+            fcntl.flock(this, fcntl.LOCK_EX)
+        yield
+
+
+def main():
+    if up_to_date():
+        return
+    with alone():
+        if not up_to_date():
+            install()
+
+
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except KeyboardInterrupt:
+        refuse("stopped; run it again to go on")

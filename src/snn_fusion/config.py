@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -165,7 +166,7 @@ def _require(holds: bool, message: str) -> None:
 
 
 def _ascending(values: list[Any]) -> bool:
-    return all(a < b for a, b in zip(values, values[1:], strict=False))
+    return all(a < b for a, b in pairwise(values))
 
 
 def load_params(path: Path) -> Params:

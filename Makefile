@@ -1,0 +1,40 @@
+# Every target sets up what it needs: `make demo` and `make test` work from a fresh clone.
+.DEFAULT_GOAL := help
+.PHONY: help setup demo ui test lint bench clean-workspace
+MAKEFLAGS += --no-print-directory
+
+fits = import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))
+# The first of these that is Python 3.11 or 3.12; failing that python3, so that the set-up can say what is missing.
+PYTHON ?= $(shell for p in python3 python3.12 python3.11; do \
+	"$$p" -c "$(fits)" 2>/dev/null && echo "$$p" && exit; done; echo python3)
+BIN := .venv/bin
+TESTS ?= tests
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  \033[1mmake %-16s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: ## make .venv from requirements.lock (does nothing when it is up to date)
+	@command -v "$(PYTHON)" >/dev/null || { echo "setup: needs Python 3.11 or 3.12; \
+	on Debian or Ubuntu: apt install python3 python3-venv" >&2; exit 1; }
+	@"$(PYTHON)" scripts/setup.py
+
+demo: setup ## run the whole pipeline once, on real recordings, as an Airflow DAG
+	@$(BIN)/snn-fusion retrain
+
+ui: setup ## start the Airflow and MLflow UIs on this machine only; Ctrl-C ends them
+	@$(BIN)/snn-fusion ui
+
+test: setup ## run the test suite (a part of it: make test TESTS=tests/encoding)
+	@$(BIN)/pytest -n 2 $(TESTS)
+
+lint: setup ## ruff, mypy (strict on src) and the layers between the packages
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+bench: setup ## time event binning against tonic, side by side, and encoding of the whole data set
+	@$(BIN)/python benchmarks/run.py
+
+clean-workspace: ## delete workspace/: recordings, models, run history (not .venv); asks nothing
+	@rm -rf workspace && echo "removed workspace/"
