@@ -1,0 +1,95 @@
+"""Which recordings make the data set: sources, split, and single senses joined by label."""
+
+from __future__ import annotations
+
+import random
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import replace
+
+from snn_fusion.data.manifest import SPLITS, Row
+from snn_fusion.data.recording import SENSES, Sense
+from snn_fusion.errors import BadInput
+
+PUBLIC = ("fsdd", "nmnist", "pendigits")
+SYNTHETIC = "synthetic"
+
+
+def select_sources(rows: Sequence[Row], sources: Sequence[str]) -> list[Row]:
+    """The rows of these sources, in the order of `rows`.
+
+    Where no public source could be had, import leaves `synthetic` instead: it stands in for them if all of them are
+    missing. Raises BadInput naming a source that is not there.
+    """
+    there = {row.source for row in rows}
+    wanted = {SYNTHETIC if s in PUBLIC and SYNTHETIC in there and not there & set(PUBLIC) else s for s in sources}
+    for name in sources:
+        if name not in there and (name not in PUBLIC or SYNTHETIC not in wanted):
+            how = "run `snn-fusion import`" if name in PUBLIC else f"run `snn-fusion import --from DIR --name {name}`"
+            raise BadInput(
+                "params.yaml: data.sources", f"{name!r} is not imported", f"{how}; imported: {', '.join(sorted(there))}"
+            )
+    return [row for row in rows if row.source in wanted]
+
+
+def apply_split(rows: Sequence[Row], split: str) -> list[Row]:
+    """Rows with the split that `data.split` asks for.
+
+    'official' keeps them. 'leave-out:SUBJECT' tests on every row with a sense of SUBJECT and trains on all other
+    rows of the same source; other sources keep theirs. Raises BadInput if SUBJECT is unknown or a split is empty.
+    """
+    where = "params.yaml: data.split"
+    rows = list(rows)
+    if split != "official":
+        subject = split.removeprefix("leave-out:")
+        sources = {row.source for row in rows if subject in row.subjects}
+        if not sources:
+            known = sorted({s for row in rows for s in row.subjects})
+            raise BadInput(where, f"no recording of subject {subject!r}", f"known: {', '.join(known) or 'none'}")
+        rows = [
+            replace(row, split="test" if subject in row.subjects else "train") if row.source in sources else row
+            for row in rows
+        ]
+    for name in SPLITS:
+        if not any(row.split == name for row in rows):
+            raise BadInput(where, f"{split!r} leaves no {name} recordings", "import some, or choose another split")
+    return rows
+
+
+def join_by_label(rows: Sequence[Row], seed: int, reuse: bool) -> list[Row]:
+    """Join recordings of single senses to recordings of all senses, at random within a split and a label.
+
+    A joined row's id is `a+b+c` in the order audio, events, imu, its source `joined`; its senses keep their files
+    and subjects. reuse=False uses no recording twice: a (split, label) gives as many rows as its rarest sense has.
+    reuse=True uses every recording at least once: as many rows as its commonest sense has. Rows that have several
+    senses already come first, as they are. The order of `rows` does not matter.
+    """
+    several = [row for row in rows if len(row.senses) > 1]
+    single: dict[tuple[str, str], dict[Sense, list[Row]]] = defaultdict(lambda: defaultdict(list))
+    for row in rows:
+        if len(row.senses) == 1:
+            single[row.split, row.label][next(iter(row.senses))].append(row)
+    senses = [s for s in SENSES if any(s in of for of in single.values())]
+    joined = list(several)
+    for (split, label), of in sorted(single.items()):
+        counts = [len(of.get(sense, [])) for sense in senses]
+        n = max(counts) if reuse else min(counts)
+        if len(senses) < 2 or n == 0 or min(counts) == 0:
+            continue
+        picked = [_pick(of[sense], n, f"{seed}/{split}/{label}/{sense}") for sense in senses]
+        joined += [_join(parts, split, label) for parts in zip(*picked, strict=True)]
+    return joined
+
+
+def _pick(rows: list[Row], n: int, seed: str) -> list[Row]:
+    """n rows in random order: each equally often, give or take one."""
+    rng, ordered = random.Random(seed), sorted(rows, key=lambda row: row.id)
+    picked: list[Row] = []
+    while len(picked) < n:
+        picked += rng.sample(ordered, min(len(ordered), n - len(picked)))
+    return picked
+
+
+def _join(parts: Sequence[Row], split: str, label: str) -> Row:
+    senses = {sense: ref for part in parts for sense, ref in part.senses.items()}
+    return Row("+".join(part.id for part in parts), label, split, "joined", senses)

@@ -1,0 +1,74 @@
+"""Tactile and inertial sensors: CSV and Parquet with a time column and one column a channel."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet as pq
+
+from snn_fusion.data.recording import Imu
+from snn_fusion.errors import BadRecording
+
+TIME = "t_us"
+MAX_START_US = 60_000_000
+_HEADER = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)\[([^\[\]]+)\]")
+
+
+def read_motion(path: Path) -> Imu:
+    """Read `t_us` and the channels; the unit is in the CSV header (`acc_x[m/s^2]`) or the Parquet field's metadata.
+
+    Raises BadRecording if a column or unit is missing, a value is not a finite number, or time does not increase.
+    """
+    if path.stat().st_size == 0:
+        raise BadRecording(path, "zero length: the file is empty")
+    try:
+        table = pyarrow.csv.read_csv(path) if path.suffix.lower() == ".csv" else pq.read_table(path)
+    except (pa.ArrowInvalid, pa.ArrowKeyError, OSError) as error:
+        raise BadRecording(path, f"not readable as {path.suffix}: {error}") from None
+    if TIME not in table.column_names:
+        raise BadRecording(path, f"no column {TIME}", f"it has {', '.join(table.column_names)}")
+    if len(table) == 0:
+        raise BadRecording(path, "zero length: no rows")
+    time = _numbers(path, table, TIME).astype(np.int64)
+    fields = [field for field in table.schema if field.name != TIME]
+    if not fields:
+        raise BadRecording(path, "no channel column", "add at least one, e.g. acc_x[m/s^2]")
+    names, units = zip(*(_channel(path, field) for field in fields), strict=True)
+    values = np.column_stack([_numbers(path, table, field.name) for field in fields]).astype(np.float32)
+    _check_time(path, time)
+    return Imu(time, values, names, units)
+
+
+def _numbers(path: Path, table: pa.Table, name: str) -> npt.NDArray[np.generic]:
+    column = table[name]
+    if not (pa.types.is_integer(column.type) or pa.types.is_floating(column.type)):
+        raise BadRecording(path, f"{name}: holds {column.type}, not numbers")
+    values: npt.NDArray[np.generic] = column.to_numpy()
+    wrong = np.flatnonzero(~np.isfinite(values))
+    if len(wrong):
+        raise BadRecording(path, f"{name}: row {wrong[0] + 1} is {values[wrong[0]]}")
+    return values
+
+
+def _channel(path: Path, field: pa.Field) -> tuple[str, str]:
+    if found := _HEADER.fullmatch(field.name):
+        return found[1], found[2]
+    unit = (field.metadata or {}).get(b"unit", b"").decode()
+    if not unit:
+        raise BadRecording(path, f"{field.name}: no unit", f"write {field.name}[m/s^2], or [1] if it has none")
+    return field.name, unit
+
+
+def _check_time(path: Path, time: npt.NDArray[np.int64]) -> None:
+    if (stuck := np.diff(time) <= 0).any():
+        first = int(np.argmax(stuck)) + 1
+        raise BadRecording(
+            path, f"{TIME}: row {first + 1} at {time[first]} us does not come after {time[first - 1]} us"
+        )
+    if not 0 <= time[0] <= MAX_START_US:
+        raise BadRecording(path, f"{TIME}: begins at {time[0]} us", "count from the start of the recording")

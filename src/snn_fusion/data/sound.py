@@ -1,0 +1,64 @@
+"""Audio files: WAV and FLAC through libsndfile, as mono."""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+
+import numpy as np
+import soundfile
+
+from snn_fusion.data.recording import Audio
+from snn_fusion.errors import BadRecording
+
+BLOCK = 1 << 20  # frames read at once: a header that promises 10^9 frames allocates nothing
+
+
+def read_sound(path: Path) -> Audio:
+    """Read a WAV or FLAC file; several channels are averaged to one.
+
+    Raises BadRecording if the file is truncated, empty, not audio, or holds NaN or infinity.
+    """
+    if path.suffix.lower() == ".wav":
+        _check_wav(path)
+    try:
+        with soundfile.SoundFile(path) as file:
+            rate, promised = file.samplerate, file.frames
+            blocks = []
+            while len(block := file.read(BLOCK, dtype="float32", always_2d=True)):
+                blocks.append(block)
+    except soundfile.LibsndfileError as error:
+        raise BadRecording(path, f"not readable as audio: {error.error_string}") from None
+    frames = sum(map(len, blocks))
+    if frames < promised:
+        raise BadRecording(path, f"truncated: the header promises {promised} samples, {frames} can be read")
+    if not frames:
+        raise BadRecording(path, "zero length: no samples")
+    samples = (blocks[0] if len(blocks) == 1 else np.concatenate(blocks)).mean(axis=1, dtype=np.float32)
+    wrong = np.flatnonzero(~np.isfinite(samples))
+    if len(wrong):
+        raise BadRecording(path, f"samples: sample {wrong[0]} is {samples[wrong[0]]}")
+    return Audio(samples, rate)
+
+
+def _check_wav(path: Path) -> None:
+    """libsndfile silently shortens a truncated WAV, so compare what the header promises with what is there."""
+    size = path.stat().st_size
+    if size == 0:
+        raise BadRecording(path, "zero length: the file is empty")
+    with path.open("rb") as file:
+        head = file.read(12)
+        if len(head) < 12 or head[:4] not in (b"RIFF", b"RIFX", b"RF64") or head[8:] != b"WAVE":
+            raise BadRecording(path, f"not a WAV file: begins with {head[:4]!r}")
+        order = ">" if head[:4] == b"RIFX" else "<"
+        while len(chunk := file.read(8)) == 8:
+            name, length = struct.unpack(f"{order}4sI", chunk)
+            if name == b"data":
+                there = size - file.tell()
+                if length > there and not (head[:4] == b"RF64" and length == 0xFFFFFFFF):
+                    raise BadRecording(
+                        path, f"truncated: the header promises {length} bytes of sound, {there} are there"
+                    )
+                return
+            file.seek(length + length % 2, 1)
+    raise BadRecording(path, f"truncated: no data chunk in {size} bytes")

@@ -1,0 +1,134 @@
+"""recordings.csv: the list of recordings in a folder of the user's own. Format: docs/recordings.md."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path, PurePosixPath
+
+from snn_fusion.data.manifest import SPLITS, Ref, Row
+from snn_fusion.data.readers import READERS, split_member
+from snn_fusion.data.recording import SENSES, Sense
+from snn_fusion.errors import BadInput, BadRecording
+
+NAME = "recordings.csv"
+COLUMNS = (
+    "id",
+    "label",
+    "split",
+    "subject",
+    *SENSES,
+    "events_size",
+    *(f"{sense}_{part}" for sense in SENSES for part in ("subject", "sha256")),
+)
+TEST_SHARE = 0.2
+
+
+def read_table(folder: Path) -> Iterator[Row | BadInput]:
+    """The rows of folder/recordings.csv as they are written there, each wrong row as an error in its place.
+
+    Raises BadInput if the file or its header is not of the documented form.
+    """
+    path = folder / NAME
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            lines = csv.DictReader(file, strict=True)
+            _check_header(path, lines.fieldnames)
+            seen: set[str] = set()
+            for line in lines:
+                yield _row_or_error(folder, f"{path}: row {lines.line_num}", line, seen)
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise BadInput(path, f"not a CSV file in UTF-8: {error}") from None
+
+
+def _check_header(path: Path, header: Sequence[str] | None) -> None:
+    if not header:
+        raise BadInput(path, "the file is empty", f"begin with the header {','.join(COLUMNS[:4])},audio,events,imu")
+    if missing := {"id", "label"} - set(header):
+        raise BadInput(path, f"header: no column {', '.join(sorted(missing))}", f"it has {', '.join(header)}")
+    if unknown := [name for name in header if name not in COLUMNS]:
+        raise BadInput(path, f"header: unknown column {', '.join(unknown)}", f"known: {', '.join(COLUMNS)}")
+    if twice := sorted({name for name in header if list(header).count(name) > 1}):
+        raise BadInput(path, f"header: column {', '.join(twice)} is there twice")
+    if not set(header) & set(SENSES):
+        raise BadInput(path, "header: no column of a sense", f"add at least one of {', '.join(SENSES)}")
+
+
+def _row_or_error(folder: Path, where: str, line: dict[str, str | None], seen: set[str]) -> Row | BadInput:
+    try:
+        if None in line or None in line.values():
+            raise BadRecording(where, "not as many values as the header has columns")
+        row = _row(folder, where, {name: (value or "").strip() for name, value in line.items()})
+        if row.id in seen:
+            raise BadRecording(f"{where}: id", f"{row.id!r} is there twice", "give each recording an id of its own")
+    except BadInput as error:
+        return error
+    seen.add(row.id)
+    return row
+
+
+def _row(folder: Path, where: str, line: dict[str, str]) -> Row:
+    for name in ("id", "label"):
+        if not line[name]:
+            raise BadRecording(f"{where}: {name}", "is empty", f"every recording needs its {name}")
+    senses = {sense: _ref(folder, where, line, sense) for sense in SENSES if line.get(sense)}
+    if not senses:
+        raise BadRecording(where, "no file", f"name one in a column of {', '.join(SENSES)}")
+    split = line.get("split") or default_split(line.get("subject") or line["id"])
+    if split not in SPLITS:
+        raise BadRecording(f"{where}: split", f"unknown split {split!r}", "write train, test or nothing")
+    return Row(line["id"], line["label"], split, "", senses)
+
+
+def default_split(key: str) -> str:
+    """'test' for about a fifth of all keys, always the same ones, however many recordings are added later."""
+    number = int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big")
+    return "test" if number < TEST_SHARE * 2**64 else "train"
+
+
+def _ref(folder: Path, where: str, line: dict[str, str], sense: Sense) -> Ref:
+    path, field = line[sense], f"{where}: {sense}"
+    name, _ = split_member(path)
+    if PurePosixPath(name).is_absolute() or "\\" in name or ".." in PurePosixPath(name).parts or ":" in name[:3]:
+        raise BadRecording(field, f"path {path!r} leads out of the folder", "write it relative to recordings.csv")
+    if Path(name).suffix.lower() not in READERS[sense]:
+        known = ", ".join(READERS[sense])
+        raise BadRecording(field, f"{path!r} has the unknown suffix {Path(name).suffix!r}", f"known: {known}")
+    if not (folder / name).is_file():
+        raise BadRecording(field, f"no such file {path!r}", "paths are relative to recordings.csv")
+    subject = line.get(f"{sense}_subject") or line.get("subject") or ""
+    size = _size(f"{where}: events_size", line.get("events_size", "")) if sense == "events" else None
+    return Ref(path, line.get(f"{sense}_sha256", "").lower(), subject, size)
+
+
+def _size(where: str, text: str) -> tuple[int, int] | None:
+    if not text:
+        return None
+    width, _, height = text.partition("x")
+    if not (width.isdecimal() and height.isdecimal() and 0 < int(width) <= 65535 and 0 < int(height) <= 65535):
+        raise BadRecording(where, f"{text!r} is not WIDTHxHEIGHT in pixels", "write e.g. 34x34")
+    return int(width), int(height)
+
+
+def write_table(path: Path, rows: Sequence[Row]) -> None:
+    """Write rows in the documented form, with checksums and a subject a sense."""
+    senses = [sense for sense in SENSES if any(row.has(sense) for row in rows)]
+    sized = any(ref.size for row in rows for ref in row.senses.values())
+    header = ["id", "label", "split", *senses, *(["events_size"] if sized else [])]
+    header += [f"{sense}_{part}" for sense in senses for part in ("subject", "sha256")]
+    with path.open("w", encoding="utf-8", newline="") as file:
+        out = csv.writer(file, lineterminator="\n")
+        out.writerow(header)
+        out.writerows(_cells(row, senses, sized) for row in rows)
+
+
+def _cells(row: Row, senses: Sequence[Sense], sized: bool) -> list[str]:
+    refs = [row.senses.get(sense) for sense in senses]
+    cells = [row.id, row.label, row.split, *(ref.path if ref else "" for ref in refs)]
+    if sized:
+        size = row.senses["events"].size if row.has("events") else None
+        cells.append(f"{size[0]}x{size[1]}" if size else "")
+    for ref in refs:
+        cells += [ref.subject, ref.sha256] if ref else ["", ""]
+    return cells
