@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from snn_fusion.errors import BadInput
 
@@ -16,7 +16,16 @@ Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
-Interval = tuple[Positive, Positive]
+
+
+def _rising(interval: tuple[float, float]) -> tuple[float, float]:
+    _require(
+        interval[0] < interval[1], f"the first value must be below the second, {interval[0]} is not below {interval[1]}"
+    )
+    return interval
+
+
+Interval = Annotated[tuple[Positive, Positive], AfterValidator(_rising)]
 SenseName = Literal["audio", "events", "imu"]
 
 
@@ -42,9 +51,12 @@ class AudioChecks(Section):
 class EventChecks(Section):
     rate_hz: Interval
     duration_s: Interval
+    min_polarity_share: Annotated[float, Field(ge=0, le=0.5)]
+    max_pixel_share: Share
 
 
 class ImuChecks(Section):
+    rate_hz: Interval
     duration_s: Interval
     max_gap_s: Positive
     max_saturated_share: Share
@@ -204,6 +216,8 @@ def _explain(error: Any) -> str:
     if error["type"] == "extra_forbidden":
         return f"{key}: unknown key; known ones are listed in docs/params.md"
     message = error["msg"].removeprefix("Value error, ")
-    if error["type"] == "value_error":  # a section's own check: its message names key and value
+    if error["type"] == "value_error" and isinstance(
+        error["input"], dict
+    ):  # a section's own check: its message names key and value
         return f"{key}.{message}"
     return f"{key} = {error['input']!r}: {message[0].lower()}{message[1:]}"

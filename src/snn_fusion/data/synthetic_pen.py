@@ -14,12 +14,12 @@ from snn_fusion.data.synthetic_glyph import Person, Points
 
 CHANNELS, UNITS = ("acc_x", "acc_y", "turn_rate", "contact"), ("m/s^2", "m/s^2", "rad/s", "1")
 SAMPLE_US = 10_000
-HEIGHT = 0.012  # m, of a digit
-SPEED = 0.055  # m/s, where the radius of curvature is RADIUS
-RADIUS = 0.003  # m
-START = 1.8  # m/s^2, acceleration at the ends of a stroke
-HAND_S = 0.012  # s, the hand's low-pass
-SLOW = 0.01  # m/s, below which a direction of movement means little
+HEIGHT = 0.024  # m, of a digit
+SPEED = 0.14  # m/s, where the radius of curvature is RADIUS
+RADIUS = 0.006  # m
+START = 10.0  # m/s^2, acceleration at the ends of a stroke
+HAND_S = 0.008  # s, the hand's low-pass
+SLOW = 0.03  # m/s, below which a direction of movement means little
 NOISE = np.array([0.03, 0.03, 0.3])  # of acceleration (m/s^2) and turn rate (rad/s), standard deviations
 
 
@@ -58,12 +58,12 @@ def _timed(stroke: Points, pace: float) -> Points:
 
 def _joined(parts: list[Points], pace: float) -> tuple[Points, Points]:
     """Rest, stroke, flight to the next stroke, ..., rest: places (n, 2) each millisecond and contact (n,)."""
-    rest = 40
+    rest = 30
     places, touching = [np.repeat(parts[0][:1], rest, axis=0)], [np.zeros(rest)]
     for k, part in enumerate(parts):
         if k:
             start = places[-1][-1]
-            n = round(1000 * (0.08 + np.hypot(*(part[0] - start)) / 0.15) / pace)
+            n = round(1000 * (0.08 + np.hypot(*(part[0] - start)) / 0.4) / pace)
             u = np.linspace(0, 1, n)[:, None]
             # Minimum jerk between two points (Flash and Hogan 1985).
             places.append(start + (part[0] - start) * (10 * u**3 - 15 * u**4 + 6 * u**5))
