@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 
 class SnnFusionError(Exception):
@@ -23,6 +24,10 @@ class BadInput(SnnFusionError):
         self.where, self.problem, self.remedy = str(where), problem, remedy
         super().__init__(f"{self.where}: {problem}" + (f" ({remedy})" if remedy else ""))
 
+    def __reduce__(self) -> tuple[type[BadInput], tuple[str, str, str]]:
+        # So that it arrives whole from a worker process.
+        return type(self), (self.where, self.problem, self.remedy)
+
 
 class BadRecording(BadInput):
     """One recording that cannot be read or used; it can be quarantined and the run goes on."""
@@ -31,13 +36,21 @@ class BadRecording(BadInput):
 class BadRecordings(BadInput):
     """All damaged recordings of one import, listed at once."""
 
-    def __init__(self, where: object, damaged: Sequence[BadInput]) -> None:
+    def __init__(
+        self,
+        where: object,
+        damaged: Sequence[BadInput],
+        remedy: str = "mend or remove them, or set them aside with --quarantine",
+    ) -> None:
         self.damaged = list(damaged)
         super().__init__(
             where,
             f"{len(self.damaged)} damaged\n" + "\n".join(f"  {one}" for one in self.damaged),
-            "mend or remove them, or set them aside with --quarantine",
+            remedy,
         )
+
+    def __reduce__(self) -> tuple[type[BadInput], Any]:
+        return type(self), (self.where, self.damaged, self.remedy)
 
 
 class TrainingStopped(SnnFusionError):

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from snn_fusion.config import AudioCode, EncodingParams
+from snn_fusion.config import EncodingParams
 from snn_fusion.data.recording import Audio
 from snn_fusion.errors import BadInput
 
@@ -45,23 +45,25 @@ def cochleagram(signal: Audio, params: EncodingParams) -> npt.NDArray[np.float64
     step = params.step_ms * signal.rate / 1000
     steps = min(int(len(signal.samples) / step + 1e-9), params.steps)
     ends = np.round(np.arange(1, steps + 1) * step).astype(np.int64)  # not a whole number of samples at 11,025 Hz
-    poles, gains = _filters(code, signal.rate)
+    poles, gains = _filters(code.bands, code.low_hz, code.high_hz, signal.rate)
     power = 10 * np.log10(_band_power(signal.samples, ends, poles, gains) + SILENCE)
     decay = code.level_decay_db_s * params.step_ms / 1000
     return power - _running_peak(power.max(axis=1, initial=-120.0), decay, code.level_floor_db)[:, None]
 
 
-def centre_frequencies(code: AudioCode) -> npt.NDArray[np.float64]:
+def centre_frequencies(bands: int, low_hz: float, high_hz: float) -> npt.NDArray[np.float64]:
     """Hz, evenly spaced on the ERB-rate scale (Glasberg and Moore 1990)."""
-    low, high = (21.4 * np.log10(4.37e-3 * f + 1) for f in (code.low_hz, code.high_hz))
-    centres: npt.NDArray[np.float64] = (10 ** (np.linspace(low, high, code.bands) / 21.4) - 1) / 4.37e-3
+    low, high = (21.4 * np.log10(4.37e-3 * f + 1) for f in (low_hz, high_hz))
+    centres: npt.NDArray[np.float64] = (10 ** (np.linspace(low, high, bands) / 21.4) - 1) / 4.37e-3
     return centres
 
 
 @functools.lru_cache(maxsize=16)
-def _filters(code_key: AudioCode, rate: int) -> tuple[npt.NDArray[np.complex128], npt.NDArray[np.float64]]:
+def _filters(
+    bands: int, low_hz: float, high_hz: float, rate: int
+) -> tuple[npt.NDArray[np.complex128], npt.NDArray[np.float64]]:
     """Complex poles and gains of fourth-order gammatone filters (Patterson et al. 1992; Hohmann 2002)."""
-    centres = centre_frequencies(code_key)
+    centres = centre_frequencies(bands, low_hz, high_hz)
     bandwidth = 1.019 * 24.7 * (4.37e-3 * centres + 1)
     radius = np.exp(-2 * np.pi * bandwidth / rate)
     return radius * np.exp(2j * np.pi * centres / rate), (1 - radius) ** 4 * np.sqrt(2)

@@ -8,6 +8,7 @@ from snn_fusion.config import EncodingParams
 from snn_fusion.data.recording import Audio, Events, Imu, Sense, Signal
 from snn_fusion.encoding import audio, events, imu
 from snn_fusion.encoding.spikes import Spikes
+from snn_fusion.workspace import code_digest
 
 _CODERS: dict[Sense, Any] = {"audio": audio, "events": events, "imu": imu}
 _SENSE_OF: dict[type, Sense] = {Audio: "audio", Events: "events", Imu: "imu"}
@@ -31,3 +32,8 @@ def with_taps(spikes: Spikes, params: EncodingParams) -> Spikes:
 def inputs(params: EncodingParams, sense: Sense) -> int:
     """Input channels of the network for a sense: base channels times delay taps."""
     return channels(params, sense) * len(params.taps)
+
+
+def encoder_version() -> str:
+    """Digest of the encoders' code: another one may give other spikes for the same parameters."""
+    return code_digest("encoding")

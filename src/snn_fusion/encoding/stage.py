@@ -19,7 +19,7 @@ from snn_fusion.workspace import Workspace, code_digest, digest
 def encode(params: Params, ws: Workspace) -> dict[str, Any]:
     """Encode every validated recording, and perturbed copies of the training ones, to spikes.
 
-    Writes `<sense>.arrow` (columns id, label, split, subject, copy and the spikes) and `encoding.json`.
+    Writes `<sense>.arrow` (columns id, path, label, split, subject, copy and the spikes) and `encoding.json`.
     """
     inputs = {
         "validated": ws.digest("validated"),
@@ -49,6 +49,7 @@ def _encode_sense(sense: Sense, rows: list[Row], params: Params, ws: Workspace, 
     spikes = encode_all(jobs, sense, params.encoding, params.seed, ws.path("recordings"), ws.path("cache", "encoding"))
     meta = {
         "id": [row.id for row, _ in described],
+        "path": [row.senses[sense].path for row, _ in described],
         "label": [row.label for row, _ in described],
         "split": [row.split for row, _ in described],
         "subject": [row.senses[sense].subject for row, _ in described],

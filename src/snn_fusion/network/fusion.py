@@ -1,0 +1,127 @@
+"""The fusion network: a spiking branch a sense, a joint spiking layer, a readout by membrane potential."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from snn_fusion.config import NetworkParams
+from snn_fusion.data.recording import SENSES, Sense
+from snn_fusion.encoding.spikes import Spikes
+from snn_fusion.network.neurons import LIF, li_scan, lif_recurrent, lif_scan
+
+JOINT, READOUT = "joint", "readout"
+INITIAL_BETA = {"audio": 0.9, "events": 0.9, "imu": 0.9, JOINT: 0.9, READOUT: 0.97}
+Float32 = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Activity:
+    """What a run leaves: readout `potential` (n, T, classes), and spikes of each layer in each step, (n, T)."""
+
+    potential: Float32
+    spikes: dict[str, Float32]
+
+
+def decide(potential: Float32) -> npt.NDArray[np.int64]:
+    """The class of highest membrane potential, (n, classes) -> (n,); a tie goes to the lowest class."""
+    return np.argmax(potential, axis=-1)
+
+
+class FusionNetwork(nn.Module):
+    """Weights are (source, target). `inputs`: input channels (with delay taps) of each sense.
+
+    A sense that is missing is silent: without a bias, silence in is silence out.
+    """
+
+    def __init__(
+        self,
+        inputs: Mapping[Sense, int],
+        classes: int,
+        params: NetworkParams,
+        slope: float = 25.0,
+        generator: torch.Generator | None = None,
+    ) -> None:
+        super().__init__()
+        self.senses: tuple[Sense, ...] = tuple(s for s in SENSES if s in inputs)
+        self.params, self.slope = params, slope
+        joint = params.joint
+
+        def weights(source: int, target: int) -> nn.Parameter:
+            return nn.Parameter(torch.randn(source, target, generator=generator) / source**0.5)
+
+        self.input = nn.ParameterDict({s: weights(inputs[s], params.branch[s]) for s in self.senses})
+        self.joint = nn.ParameterDict({s: weights(params.branch[s], joint) for s in self.senses})
+        sizes = {**{s: params.branch[s] for s in self.senses}, JOINT: joint}
+        self.recurrent = nn.ParameterDict(
+            {name: nn.Parameter(0.2 * weights(sizes[name], sizes[name]).data) for name in params.recurrent}
+        )
+        self.readout = weights(joint, classes)
+        self.beta = nn.ParameterDict(
+            {name: nn.Parameter(torch.tensor(INITIAL_BETA[name])) for name in (*self.senses, JOINT, READOUT)}
+        )
+
+    @property
+    def fan_out(self) -> dict[str, tuple[str, int]]:
+        """Each connection's source (a layer, or `input:<sense>`) and the synapses that one of its spikes reaches."""
+        table = {f"input.{s}": (f"input:{s}", w.shape[1]) for s, w in self.input.items()}
+        table |= {f"joint.{s}": (s, w.shape[1]) for s, w in self.joint.items()}
+        table |= {f"recurrent.{name}": (name, w.shape[1]) for name, w in self.recurrent.items()}
+        return {**table, READOUT: (JOINT, self.readout.shape[1])}
+
+    def layer(self, name: str) -> LIF:
+        """Parameters of a spiking layer."""
+        return LIF(self.beta[name], self.params.threshold, self.slope)
+
+    def forward(self, inputs: Mapping[Sense, Spikes], n: int) -> tuple[Tensor, dict[str, Tensor]]:
+        """Spikes of n recordings (n * T rows each sense) -> potential (n, T, classes), spikes (n, T, N) by layer."""
+        spikes, joint_current = {}, []
+        for sense in self.senses:
+            if sense in inputs:
+                current = gather(inputs[sense], self.input[sense]).view(n, -1, self.params.branch[sense])
+                spikes[sense] = self._fire(sense, current)
+                joint_current.append(spikes[sense] @ self.joint[sense])
+        spikes[JOINT] = self._fire(JOINT, torch.stack(joint_current).sum(0))
+        return li_scan(spikes[JOINT] @ self.readout, self.beta[READOUT]), spikes
+
+    def _fire(self, name: str, current: Tensor) -> Tensor:
+        if name in self.recurrent:
+            return lif_recurrent(current, self.recurrent[name], self.layer(name))
+        return lif_scan(current, self.layer(name))
+
+    @torch.no_grad()
+    def scale_to(self, inputs: Mapping[Sense, Spikes], n: int, deviation: float) -> None:
+        """Scale the weights into each layer so that its input current, where it has any, has this deviation."""
+        joint_current = []
+        for sense, spikes in inputs.items():
+            current = gather(spikes, self.input[sense])
+            active = torch.from_numpy(np.diff(spikes.indptr)) > 0
+            self.input[sense] *= deviation / current[active].std().clamp_min(1e-6)
+            fired = self._fire(sense, gather(spikes, self.input[sense]).view(n, -1, self.params.branch[sense]))
+            current = fired @ self.joint[sense]
+            self.joint[sense] *= deviation / current[fired.any(-1)].std().clamp_min(1e-6)
+            joint_current.append(fired @ self.joint[sense])
+        fired = self._fire(JOINT, torch.stack(joint_current).sum(0))
+        potential = li_scan(fired @ self.readout, self.beta[READOUT])
+        self.readout *= 1 / potential[:, -1].std().clamp_min(1e-6)
+
+    @torch.no_grad()
+    def run(self, inputs: Mapping[Sense, Spikes], n: int) -> Activity:
+        """Inference on n recordings; at least one sense. A sense left out is silent."""
+        potential, spikes = self(inputs, n)
+        steps = potential.shape[1]
+        counts = {name: s.sum(-1).numpy() for name, s in spikes.items()}
+        silent = {s: np.zeros((n, steps), np.float32) for s in self.senses if s not in spikes}
+        return Activity(potential.numpy(), {**counts, **silent})
+
+
+def gather(spikes: Spikes, weights: Tensor) -> Tensor:
+    """Input current by events: the sum of the weight rows of each row's spikes, (rows, target)."""
+    index, indptr = torch.from_numpy(spikes.index), torch.from_numpy(spikes.indptr)
+    return functional.embedding_bag(index, weights, indptr, mode="sum", include_last_offset=True)

@@ -1,0 +1,172 @@
+"""The training loop: surrogate gradients through the whole recording, early stopping, checkpoints."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from snn_fusion.config import Params
+from snn_fusion.data.recording import Sense
+from snn_fusion.network.fusion import FusionNetwork
+from snn_fusion.training.batches import MISSING, Samples, TrainingData, batches, epoch_samples
+from snn_fusion.training.checkpoint import Progress, load_checkpoint, save_checkpoint
+from snn_fusion.training.health import check_loss, check_rates
+
+# Fixed, because sums over another number of threads round differently, and the same seed must give the same weights.
+THREADS = 2
+MAX_BETA = 0.999  # a decay of 1 has no time constant in NIR
+VALIDATION_BATCH = 256
+
+Report = Callable[[int, float, dict[str, float]], None]
+
+
+def fit(network: FusionNetwork, data: TrainingData, params: Params, checkpoint: Path, report: Report) -> Progress:
+    """Train until the epochs are over or validation stops improving; the network ends with the best epoch's weights.
+
+    After each epoch the state goes to `checkpoint`; if that exists, training goes on from there and ends with the
+    same weights as an uninterrupted run. `report(epoch, share of the epoch, numbers)` is called after every batch.
+
+    Raises TrainingStopped at a loss that is not finite, or a dead or saturated layer.
+    """
+    torch.set_num_threads(THREADS)
+    optimiser = torch.optim.Adam(_groups(network, params.training.learning_rate))
+    progress = load_checkpoint(checkpoint, network, optimiser)
+    if progress is None:
+        first = epoch_samples(data, params, 0).part(slice(params.training.batch))
+        network.scale_to(data.spikes(first), len(first), network.params.threshold)
+        progress = Progress([], -1, math.inf, _copy(network))
+    while (
+        progress.epochs < params.training.epochs and progress.epochs - progress.best_epoch <= params.training.patience
+    ):
+        epoch = progress.epochs
+        numbers = _train_epoch(network, data, params, optimiser, epoch, report)
+        numbers |= validate(network, data)
+        check_rates({k.removeprefix("rate_"): v for k, v in numbers.items() if k.startswith("rate_")}, epoch)
+        progress.history.append({"epoch": epoch, **numbers})
+        if numbers["val_loss"] < progress.best_loss:
+            progress.best_epoch, progress.best_loss, progress.best = epoch, numbers["val_loss"], _copy(network)
+        save_checkpoint(checkpoint, network, optimiser, progress)
+        report(epoch, 1.0, numbers)
+    network.load_state_dict(progress.best)
+    return progress
+
+
+def loss_of(potential: Tensor, labels: Tensor) -> Tensor:
+    """Cross-entropy of the readout potentials (n, T, classes), later steps weighing more.
+
+    The answer counts whenever it is read, so that stopping early costs little: step t weighs in proportion to t.
+    """
+    n, steps, classes = potential.shape
+    weight = torch.arange(1, steps + 1, dtype=potential.dtype)
+    each = functional.cross_entropy(
+        potential.reshape(-1, classes), labels.repeat_interleave(steps), reduction="none", label_smoothing=0.05
+    )
+    return (each.view(n, steps) * (weight / weight.sum())).sum(1).mean()
+
+
+def _train_epoch(
+    network: FusionNetwork,
+    data: TrainingData,
+    params: Params,
+    optimiser: torch.optim.Optimizer,
+    epoch: int,
+    report: Report,
+) -> dict[str, float]:
+    samples = epoch_samples(data, params, epoch)
+    total, correct, done = 0.0, 0, 0
+    fired: dict[str, list[float]] = {}
+    network.train()
+    for batch in batches(samples, params.training.batch):
+        for group in optimiser.param_groups:
+            group["lr"] = group["full_lr"] * _schedule(epoch + done / len(samples), params.training.epochs)
+        potential, spikes = network(data.spikes(batch), len(batch))
+        labels = torch.from_numpy(batch.label)
+        loss = loss_of(potential, labels)
+        optimiser.zero_grad()
+        loss.backward()
+        value = loss.item()
+        check_loss(value, network, epoch)
+        optimiser.step()
+        _limit_betas(network)
+        for name, layer in spikes.items():
+            fired.setdefault(name, []).append(_rate(layer, batch, name))
+        total, done = total + value * len(batch), done + len(batch)
+        correct += int((potential[:, -1].argmax(1) == labels).sum())
+        rates = {f"rate_{name}": float(np.mean(each)) for name, each in fired.items()}
+        report(epoch, done / len(samples), {"loss": total / done, "accuracy": correct / done, **rates})
+    return {"loss": total / done, "accuracy": correct / done, **rates}
+
+
+@torch.no_grad()
+def validate(network: FusionNetwork, data: TrainingData) -> dict[str, float]:
+    """Loss and accuracy on the validation recordings: each sense alone and all fused, as they are and varied.
+
+    `val_loss`, by which the best epoch is chosen, is the mean over all of these; accuracies are of the unvaried.
+    """
+    network.eval()
+    varied = data.vary(data.validation, np.random.default_rng(0), lowest=1)  # the same variations every epoch
+    numbers, losses = {}, []
+    names = ["fused", *data.senses] if len(data.senses) > 1 else list(data.senses)
+    for name in names:
+        for samples in (data.validation, varied):
+            chosen = _having(samples, data.senses if name == "fused" else (name,))
+            if len(chosen) == 0:
+                continue
+            loss, accuracy = _measure(network, data, chosen)
+            losses.append(loss)
+            numbers.setdefault(f"val_accuracy_{name}", accuracy)  # the unvaried come first
+    return {"val_loss": float(np.mean(losses)), **numbers}
+
+
+def _having(samples: Samples, senses: tuple[Sense, ...]) -> Samples:
+    """The samples that have all of these senses, with those alone."""
+    there = np.all([samples.recording[s] != MISSING for s in senses], axis=0)
+    chosen = samples.part(there)
+    return chosen if len(senses) > 1 else chosen.only(senses[0])
+
+
+def _measure(network: FusionNetwork, data: TrainingData, samples: Samples) -> tuple[float, float]:
+    loss, correct = 0.0, 0
+    for batch in batches(samples, VALIDATION_BATCH):
+        potential, _ = network(data.spikes(batch), len(batch))
+        labels = torch.from_numpy(batch.label)
+        loss += loss_of(potential, labels).item() * len(batch)
+        correct += int((potential[:, -1].argmax(1) == labels).sum())
+    return loss / len(samples), correct / len(samples)
+
+
+def _rate(spikes: Tensor, batch: Samples, name: str) -> float:
+    """Spikes a neuron and step, over the samples that have the sense."""
+    share = float((batch.recording[name] != MISSING).mean()) if name in batch.recording else 1.0  # type: ignore[index]
+    return float(spikes.detach().mean()) / max(share, 1e-9)
+
+
+def _schedule(epoch: float, epochs: int) -> float:
+    """Learning rate, as a share of the full one: up over the first half epoch, then down along a cosine."""
+    return min(1.0, (epoch + 0.02) / 0.5) * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * min(epoch / epochs, 1.0))))
+
+
+def _groups(network: FusionNetwork, rate: float) -> list[dict[str, object]]:
+    """The decays learn at a tenth of the rate: they act on every step of every neuron of their layer."""
+    betas = [p for name, p in network.named_parameters() if name.startswith("beta.")]
+    weights = [p for name, p in network.named_parameters() if not name.startswith("beta.")]
+    return [
+        {"params": weights, "lr": rate, "full_lr": rate},
+        {"params": betas, "lr": rate / 10, "full_lr": rate / 10},
+    ]
+
+
+@torch.no_grad()
+def _limit_betas(network: FusionNetwork) -> None:
+    for beta in network.beta.values():
+        beta.clamp_(0.0, MAX_BETA)
+
+
+def _copy(network: FusionNetwork) -> dict[str, Tensor]:
+    return {name: tensor.detach().clone() for name, tensor in network.state_dict().items()}

@@ -1,0 +1,80 @@
+"""The stage `train`: spikes in, the best network as a graph out, with its learning curves."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+from snn_fusion.config import Params
+from snn_fusion.data.manifest import read_manifest
+from snn_fusion.data.recording import SENSES
+from snn_fusion.encoding.encoder import inputs as input_channels
+from snn_fusion.encoding.store import SpikeStore
+from snn_fusion.network.fusion import FusionNetwork
+from snn_fusion.network.graph import initial_generator, load_graph, save_graph
+from snn_fusion.training.batches import TrainingData, training_data
+from snn_fusion.training.loop import fit
+from snn_fusion.training.progress import training_progress
+from snn_fusion.workspace import Workspace, code_digest, digest, git_commit, remove_tree
+
+CODE = ("data", "encoding", "network", "training")
+
+
+def train(params: Params, ws: Workspace) -> dict[str, Any]:
+    """Train on the encoded training split; the test split is not read.
+
+    Writes `graph/`, `history.csv` (a row an epoch), `training.json` and the last `checkpoint.safetensors`. A killed
+    run goes on from `checkpoints/<inputs>/` and ends with the same weights.
+    """
+    inputs = {
+        "encoded": ws.digest("encoded"),
+        "params": digest(
+            params.data, params.network, params.training, params.validation.disjoint_subjects, params.seed
+        ),
+        "code": code_digest(*CODE),
+    }
+    checkpoint = ws.path("checkpoints", digest(inputs)[:16], "checkpoint.safetensors")
+
+    def work(out: Path) -> dict[str, Any]:
+        data = _read(params, ws)
+        sizes = {sense: input_channels(params.encoding, sense) for sense in data.senses}
+        slope, generator = params.training.surrogate_slope, initial_generator(params.seed)
+        network = FusionNetwork(sizes, len(data.classes), params.network, slope, generator)
+        with training_progress(params.training.epochs) as report:
+            progress = fit(network, data, params, checkpoint, report)
+        provenance = {"commit": git_commit(), "data": ws.digest("validated"), "inputs": inputs, "seed": params.seed}
+        save_graph(out / "graph", network, params.encoding, data.classes, provenance)
+        (out / "history.csv").write_text(_table(progress.history))
+        shutil.copyfile(checkpoint, out / "checkpoint.safetensors")
+        best = progress.history[progress.best_epoch]
+        result = {
+            "epochs": progress.epochs,
+            "best_epoch": progress.best_epoch,
+            **{key: round(value, 4) for key, value in best.items() if key.startswith("val_")},
+            "weights_digest": load_graph(out / "graph").weights_digest,
+        }
+        (out / "training.json").write_text(json.dumps(result, indent=1))
+        return result
+
+    result = ws.build("trained", inputs, work)
+    remove_tree(checkpoint.parent)  # only now: until the stage's folder is in place, a kill must not lose it
+    return result
+
+
+def _read(params: Params, ws: Workspace) -> TrainingData:
+    stores = {sense: SpikeStore.open(ws.path("encoded", f"{sense}.arrow")) for sense in SENSES}
+    joined = read_manifest(ws.path("validated", "joined.parquet"))
+    single = read_manifest(ws.path("validated", "recordings.parquet"))
+    return training_data(params, {s: store for s, store in stores.items() if len(store)}, joined, single)
+
+
+def _table(history: list[dict[str, float]]) -> str:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(history[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(history)
+    return text.getvalue()
