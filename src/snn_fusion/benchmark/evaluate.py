@@ -1,0 +1,224 @@
+"""A network on a set of recordings, under every condition: each sense alone, and all senses fused."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from snn_fusion.benchmark.conditions import CONDITIONS, LEVELS, VIEWS, Level, View
+from snn_fusion.benchmark.operations import Tally, connections, static, workload
+from snn_fusion.benchmark.recordings import Job, Levels, encode_batches
+from snn_fusion.benchmark.statistics import wilson
+from snn_fusion.benchmark.testset import batches, check_labels, fused_rows, only_senses, single_rows
+from snn_fusion.data.manifest import Row
+from snn_fusion.data.recording import Sense
+from snn_fusion.encoding.encoder import with_taps
+from snn_fusion.encoding.spikes import Spikes
+from snn_fusion.errors import BadInput, BadRecordings
+from snn_fusion.network.fusion import decide
+from snn_fusion.network.graph import Graph
+
+BATCH = 256
+JOINED = "joined"  # source of the rows that data.dataset.join_by_label makes
+Int64 = npt.NDArray[np.int64]
+Float32 = npt.NDArray[np.float32]
+# Called with recordings done and recordings in all.
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What one view answered under one condition: ids, true and answered class index, each (n,), ordered by id."""
+
+    ids: tuple[str, ...]
+    labels: Int64
+    predictions: Int64
+
+    @property
+    def correct(self) -> npt.NDArray[np.bool_]:
+        right: npt.NDArray[np.bool_] = self.labels == self.predictions
+        return right
+
+    def accuracy(self) -> dict[str, float]:
+        """value, and the Wilson 95 % interval low to high, of n recordings."""
+        n, right = len(self.ids), int(self.correct.sum())
+        low, high = wilson(right, n)
+        return {"value": right / n, "low": low, "high": high, "n": n}
+
+
+@dataclass(frozen=True)
+class Example:
+    """One recording with what it set off: base spikes of its senses, layers (T, neurons), readout (T, classes)."""
+
+    row: Row
+    inputs: Mapping[Sense, Spikes]
+    layers: Mapping[str, Float32]
+    potential: Float32
+    prediction: int
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Answers by (condition, view); what the clean runs cost; one example recording.
+
+    `rows` are the distinct single-sense recordings, `joined` says how many fused rows were joined by label.
+    """
+
+    classes: tuple[str, ...]
+    rows: tuple[Row, ...]
+    joined: int
+    answers: Mapping[tuple[str, View], Answers]
+    by_step: Mapping[View, list[float]]  # clean accuracy if the answer is read after each step
+    operations: Mapping[View, dict[str, Any]]
+    static: dict[str, Any]
+    example: Example
+
+    @property
+    def accuracy(self) -> dict[str, dict[str, dict[str, float]]]:
+        """accuracy[condition][view] = {value, low, high, n}; a view that the data cannot give is absent."""
+        found: dict[str, dict[str, dict[str, float]]] = {}
+        for (condition, view), answers in self.answers.items():
+            found.setdefault(condition, {})[view] = answers.accuracy()
+        return found
+
+    def confusion(self, view: View) -> Int64:
+        """Clean answers counted, (classes, classes): rows what was recorded, columns what was answered."""
+        answers, n = self.answers["clean", view], len(self.classes)
+        return np.bincount(answers.labels * n + answers.predictions, minlength=n * n).reshape(n, n)
+
+
+def evaluate_rows(
+    graph: Graph, rows: Sequence[Row], root: Path, seed: int, progress: Progress | None = None
+) -> Evaluation:
+    """Test `graph` on `rows`, whose files lie below `root`; their split is not looked at.
+
+    Each sense alone is tested on every distinct recording of it. The fused answer is tested on the rows that have
+    several senses and on joins by label of the others (`fused_rows`). `seed` draws joins and noise; the order of
+    `rows` changes nothing. Each recording is read and encoded once. Raises BadInput for labels that the network does
+    not know, BadRecordings listing all damaged recordings.
+    """
+    check_labels(rows, graph.classes)
+    rows = only_senses(rows, graph.network.senses)
+    fused, singles = fused_rows(rows, seed), single_rows(rows)
+    todo = batches(fused, singles, BATCH)
+    runs, damaged, done = _Runs(graph, singles, sum(row.source == JOINED for row in fused)), list[BadInput](), 0
+    for batch, (spikes, bad) in zip(todo, encode_batches(todo, root, graph.encoding, seed), strict=True):
+        damaged += bad
+        if not damaged:  # else only to find the others
+            runs.batch(batch, spikes)
+        done += len(batch)
+        if progress:
+            progress(done, sum(map(len, todo)))
+    if damaged:
+        raise BadRecordings(root, damaged, "mend them, or take them out of the folder")
+    return runs.evaluation()
+
+
+@dataclass
+class _Runs:
+    """Runs batches and gathers their answers."""
+
+    graph: Graph
+    singles: Mapping[tuple[Sense, str], Row]
+    joined: int
+    answers: dict[tuple[str, View], list[tuple[str, int, int]]] = field(default_factory=lambda: defaultdict(list))
+    right: dict[View, list[npt.NDArray[np.bool_]]] = field(default_factory=lambda: defaultdict(list))
+    tallies: dict[View, Tally] = field(default_factory=dict)
+    example: Example | None = None
+
+    def batch(self, rows: Sequence[Row], spikes: Mapping[Job, Levels]) -> None:
+        """Run rows of the same senses at every level of noise: each sense alone and, if there are several, fused."""
+        senses = list(rows[0].senses)
+        for level in LEVELS:
+            inputs = {
+                sense: with_taps(
+                    Spikes.concatenate([spikes[sense, row.senses[sense]][level] for row in rows]), self.graph.encoding
+                )
+                for sense in senses
+            }
+            for sense in senses:
+                alone = [self.singles[sense, row.senses[sense].path] for row in rows]
+                self._run(sense, level, alone, {sense: inputs[sense]}, spikes)
+            if len(senses) > 1:
+                self._run("fused", level, rows, inputs, spikes)
+                if level == "clean":
+                    self._missing(rows, inputs)
+
+    def _run(
+        self,
+        view: View,
+        level: Level,
+        rows: Sequence[Row],
+        inputs: Mapping[Sense, Spikes],
+        spikes: Mapping[Job, Levels],
+    ) -> None:
+        network, steps, n = self.graph.network, self.graph.encoding.steps, len(rows)
+        if level != "clean":
+            self._record(level, view, rows, network.run(inputs, n).potential[:, -1])
+            return
+        with torch.no_grad():
+            readout, fired = network(inputs, n)
+        potential, layers = readout.numpy(), {name: one.numpy() for name, one in fired.items()}
+        for condition in CONDITIONS:
+            if condition.level == "clean" and condition.missing is None:
+                self._record(condition.name, view, rows, potential[:, condition.step(steps)])
+        self.right[view].append(decide(potential) == self._labels(rows)[:, None])
+        self.tallies.setdefault(view, Tally(steps)).add(n, inputs, layers)
+        if self.example is None or len(rows[0].senses) > len(self.example.row.senses):
+            self.example = self._pick_example(rows, spikes, layers, potential)
+
+    def _missing(self, rows: Sequence[Row], inputs: Mapping[Sense, Spikes]) -> None:
+        for condition in CONDITIONS:
+            if condition.missing in inputs:
+                left = {sense: one for sense, one in inputs.items() if sense != condition.missing}
+                self._record(condition.name, "fused", rows, self.graph.network.run(left, len(rows)).potential[:, -1])
+
+    def _record(self, condition: str, view: View, rows: Sequence[Row], potential: Float32) -> None:
+        answered = zip((row.id for row in rows), self._labels(rows).tolist(), decide(potential).tolist(), strict=True)
+        self.answers[condition, view] += answered
+
+    def _labels(self, rows: Sequence[Row]) -> Int64:
+        return np.array([self.graph.classes.index(row.label) for row in rows], np.int64)
+
+    def _pick_example(
+        self,
+        rows: Sequence[Row],
+        spikes: Mapping[Job, Levels],
+        layers: Mapping[str, Float32],
+        potential: Float32,
+    ) -> Example:
+        """The first that is answered rightly, else the first."""
+        predictions = decide(potential[:, -1])
+        i = int(np.argmax(predictions == self._labels(rows)))
+        inputs = {sense: spikes[sense, ref]["clean"] for sense, ref in rows[i].senses.items()}
+        return Example(rows[i], inputs, {k: v[i] for k, v in layers.items()}, potential[i], int(predictions[i]))
+
+    def evaluation(self) -> Evaluation:
+        network = self.graph.network
+        wires = connections(network)
+        neurons = {name: network.params.branch[name] for name in network.senses} | {"joint": network.params.joint}
+        order = [(c.name, view) for c in CONDITIONS for view in VIEWS if (c.name, view) in self.answers]
+        views = [view for view in VIEWS if view in self.tallies]
+        assert self.example is not None  # there is at least one batch
+        return Evaluation(
+            self.graph.classes,
+            tuple(self.singles.values()),
+            self.joined,
+            {key: _answers(self.answers[key]) for key in order},
+            {view: np.concatenate(self.right[view]).mean(axis=0).tolist() for view in views},
+            {view: workload(self.tallies[view], wires, neurons) for view in views},
+            static(network, wires),
+            self.example,
+        )
+
+
+def _answers(found: Sequence[tuple[str, int, int]]) -> Answers:
+    ids, labels, predictions = zip(*sorted(found), strict=True)
+    return Answers(ids, np.array(labels, np.int64), np.array(predictions, np.int64))

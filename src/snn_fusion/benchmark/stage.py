@@ -1,0 +1,139 @@
+"""The stage `evaluate`, and the evaluation of any network on any folder of recordings."""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from snn_fusion.benchmark.conditions import HARD_CONDITIONS
+from snn_fusion.benchmark.console import Progress, say, warn_of_encoder
+from snn_fusion.config import Params
+from snn_fusion.data.folder import read_folder
+from snn_fusion.data.manifest import Row, read_manifest
+from snn_fusion.errors import BadInput, BadRecordings
+from snn_fusion.workspace import Workspace, code_digest, digest, disk_errors, write_atomic
+
+SECTIONS = ("data", "validation", "encoding", "network", "training")
+
+
+def evaluate(params: Params, ws: Workspace, out: Path | None = None) -> dict[str, Any]:
+    """Test the newly trained network on the workspace's test split.
+
+    Writes evaluated/: evaluation.json, predictions.parquet, report.html and figures/*.png; the metrics also to `out`
+    ('-': standard output). Nothing is done if network, data, parameters and code are those of the last time.
+    """
+    _check_out(out)
+    shown = {"seed": params.seed, **{name: getattr(params, name).model_dump(mode="json") for name in SECTIONS}}
+    inputs = {
+        "validated": ws.digest("validated"),
+        "trained": ws.digest("trained"),
+        "params": digest(shown),
+        "code": code_digest("benchmark", "network", "encoding", "data"),
+    }
+    result = ws.build("evaluated", inputs, lambda folder: _work(params, shown, ws, folder))
+    content = json.loads(ws.path("evaluated", "evaluation.json").read_text())
+    _hand_over(content, out)
+    return {**result, "report": str(ws.path("evaluated", "report.html"))}
+
+
+def _work(params: Params, shown: dict[str, Any], ws: Workspace, folder: Path) -> dict[str, Any]:
+    import pyarrow.parquet as pq
+
+    from snn_fusion.benchmark.document import document, predictions
+    from snn_fusion.benchmark.evaluate import evaluate_rows
+    from snn_fusion.benchmark.pictures import draw, read_history, save_figures
+    from snn_fusion.benchmark.report import render
+    from snn_fusion.network.graph import load_graph
+
+    graph, root = load_graph(ws.path("trained", "graph")), ws.path("recordings")
+    with Progress() as progress:
+        evaluation = evaluate_rows(graph, split_rows(ws), root, params.seed, progress)
+    content = document(evaluation, graph, "newly trained network", "test split of the workspace", params.seed)
+    write_atomic(folder / "evaluation.json", _json(content))
+    table = io.BytesIO()
+    pq.write_table(predictions(evaluation), table, compression="zstd")
+    write_atomic(folder / "predictions.parquet", table.getvalue())
+    pictures = draw(content, read_history(ws.path("trained", "history.csv")), evaluation.example)
+    write_atomic(folder / "report.html", render(content, pictures, shown))
+    save_figures(pictures, folder / "figures")
+    return summary(content)
+
+
+def evaluate_folder(
+    params: Params, ws: Workspace, graph: Path, data: Path | None, out: Path | None = None
+) -> dict[str, Any]:
+    """Test the network in the folder `graph` on every recording of the folder `data`, whatever its split.
+
+    `data` None: the workspace's test split. The metrics go to `out` ('-': standard output); the workspace stays as it
+    is. Raises BadInput for an unknown label or a folder without recordings, BadRecordings listing what is damaged.
+    """
+    _check_out(out)
+    from snn_fusion.benchmark.document import document
+    from snn_fusion.benchmark.evaluate import evaluate_rows
+    from snn_fusion.network.graph import load_graph
+
+    loaded = load_graph(graph)
+    warn_of_encoder(loaded)
+    if data is None:
+        rows, root, name = split_rows(ws), ws.path("recordings"), "test split of the workspace"
+    else:
+        rows, root, name = _folder_rows(data), data, f"every recording of {data.resolve().name}"
+    with Progress() as progress:
+        evaluation = evaluate_rows(loaded, rows, root, params.seed, progress)
+    content = document(evaluation, loaded, f"graph {loaded.digest[:12]}", name, params.seed)
+    _hand_over(content, out)
+    return summary(content)
+
+
+def split_rows(ws: Workspace) -> list[Row]:
+    """The validated test recordings, and how they were joined. Raises BadInput if there are none."""
+    ws.stamp("validated")
+    paths = [ws.path("validated", name) for name in ("recordings.parquet", "joined.parquet")]
+    rows = [row for path in paths for row in read_manifest(path) if row.split == "test"]
+    if not rows:
+        raise BadInput(paths[0], "no recording is in the test split", "import some, or change data.split")
+    return rows
+
+
+def _folder_rows(folder: Path) -> list[Row]:
+    rows, damaged = read_folder(folder)
+    if damaged:
+        raise BadRecordings(folder, damaged, "mend them, or take them out of the folder")
+    return rows
+
+
+def summary(content: dict[str, Any]) -> dict[str, Any]:
+    """The stage's result: what matters of evaluation.json in a few numbers."""
+    accuracy = content["accuracy"]
+    clean = {view: round(one["value"], 4) for view, one in accuracy["clean"].items()}
+    hard = [accuracy[c]["fused"]["value"] for c in HARD_CONDITIONS if "fused" in accuracy.get(c, {})]
+    return {
+        "accuracy": clean,
+        **({"hard_conditions": round(sum(hard) / len(hard), 4)} if hard else {}),
+        "recordings": {**content["data"]["recordings"], "fused": content["data"]["fused"]},
+        "synthetic": content["data"]["synthetic"],
+    }
+
+
+def _json(content: dict[str, Any]) -> str:
+    return json.dumps(content, indent=1) + "\n"
+
+
+def _check_out(out: Path | None) -> None:
+    """Before the work, not after it."""
+    if out is not None and out.is_dir():
+        raise BadInput(f"--json {out}", "is a folder", "name a file, or '-' for standard output")
+
+
+def _hand_over(content: dict[str, Any], out: Path | None) -> None:
+    from snn_fusion.benchmark.document import table
+
+    say(table(content))
+    if str(out) == "-":
+        sys.stdout.write(_json(content))
+    elif out is not None:
+        with disk_errors(out):
+            write_atomic(out, _json(content))
