@@ -48,7 +48,10 @@ def cochleagram(signal: Audio, params: EncodingParams) -> npt.NDArray[np.float64
     poles, gains = _filters(code.bands, code.low_hz, code.high_hz, signal.rate)
     power = 10 * np.log10(_band_power(signal.samples, ends, poles, gains) + SILENCE)
     decay = code.level_decay_db_s * params.step_ms / 1000
-    return power - _running_peak(power.max(axis=1, initial=-120.0), decay, code.level_floor_db)[:, None]
+    relative: npt.NDArray[np.float64] = (
+        power - _running_peak(power.max(axis=1, initial=-120.0), decay, code.level_floor_db)[:, None]
+    )
+    return relative
 
 
 def centre_frequencies(bands: int, low_hz: float, high_hz: float) -> npt.NDArray[np.float64]:
@@ -69,7 +72,7 @@ def _filters(
     return radius * np.exp(2j * np.pi * centres / rate), (1 - radius) ** 4 * np.sqrt(2)
 
 
-@njit(cache=True, nogil=True, fastmath=False)  # type: ignore[misc]
+@njit(cache=True, nogil=True, fastmath=False)
 def _band_power(samples, ends, poles, gains):  # type: ignore[no-untyped-def]
     """Mean power of each band between consecutive `ends` (sample counts): (len(ends), bands)."""
     out = np.zeros((len(ends), len(poles)))
@@ -90,7 +93,7 @@ def _band_power(samples, ends, poles, gains):  # type: ignore[no-untyped-def]
     return out
 
 
-@njit(cache=True, nogil=True)  # type: ignore[misc]
+@njit(cache=True, nogil=True)
 def _running_peak(loudest, decay, floor):  # type: ignore[no-untyped-def]
     """The level that automatic gain control follows: up at once, down by `decay` dB a step, never below `floor`."""
     level, out = floor, np.empty_like(loudest)
@@ -100,7 +103,7 @@ def _running_peak(loudest, decay, floor):  # type: ignore[no-untyped-def]
     return out
 
 
-@njit(cache=True, nogil=True)  # type: ignore[misc]
+@njit(cache=True, nogil=True)
 def _changes(power, delta):  # type: ignore[no-untyped-def]
     """Send-on-delta: (steps, 2, bands), rising and falling."""
     out = np.zeros((power.shape[0], 2, power.shape[1]), np.bool_)

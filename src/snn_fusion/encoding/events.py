@@ -57,7 +57,7 @@ def bin_events(
     return out
 
 
-@njit(cache=True, nogil=True)  # type: ignore[misc]
+@njit(cache=True, nogil=True)
 def _count(t, x, y, p, step_us, row_of, column_of, out):  # type: ignore[no-untyped-def]
     """Count into `out` (2 * steps, rows, columns); the index of the first event outside the sensor, else -1."""
     end = (len(out) // 2) * step_us

@@ -77,7 +77,7 @@ def _thermometer(value: npt.NDArray[np.float64], thresholds: npt.NDArray[np.floa
     return above | below
 
 
-@njit(cache=True, nogil=True)  # type: ignore[misc]
+@njit(cache=True, nogil=True)
 def _integrate(t, value, leak_s):  # type: ignore[no-untyped-def]
     """Leaky integral, by the backward rectangle rule on the real time stamps (us); unit x s."""
     out, total = np.empty_like(value), 0.0
@@ -88,7 +88,7 @@ def _integrate(t, value, leak_s):  # type: ignore[no-untyped-def]
     return out
 
 
-@njit(cache=True, nogil=True)  # type: ignore[misc]
+@njit(cache=True, nogil=True)
 def _changes(value, delta):  # type: ignore[no-untyped-def]
     out, reference = np.zeros((len(value), 2), np.bool_), 0.0
     for step in range(len(value)):

@@ -70,7 +70,7 @@ class Spikes:
         return Spikes(indptr, index, self.channels * len(taps))
 
 
-@njit(cache=True, nogil=True)  # type: ignore[misc]
+@njit(cache=True, nogil=True)
 def _delay(indptr: Int32, index: Int32, taps: Int32, steps: int, channels: int) -> tuple[Int32, Int32]:
     rows = len(indptr) - 1
     out_indptr = np.zeros(rows + 1, np.int32)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +48,7 @@ def _encode_sense(sense: Sense, rows: list[Row], params: Params, ws: Workspace, 
     ]
     jobs = [Job(row.senses[sense], copy) for row, copy in described]
     spikes = encode_all(jobs, sense, params.encoding, params.seed, ws.path("recordings"), ws.path("cache", "encoding"))
-    meta = {
+    meta: dict[str, Sequence[Any]] = {
         "id": [row.id for row, _ in described],
         "path": [row.senses[sense].path for row, _ in described],
         "label": [row.label for row, _ in described],

@@ -79,7 +79,7 @@ def _flat(column: pa.ChunkedArray) -> Int32:
     return flat
 
 
-@njit(cache=True, nogil=True)  # type: ignore[misc]
+@njit(cache=True, nogil=True)
 def _take(indptr: Int64, index: Int32, recordings: Int64, steps: int) -> tuple[Int32, Int32]:
     out_indptr = np.zeros(len(recordings) * steps + 1, np.int32)
     for i, recording in enumerate(recordings):

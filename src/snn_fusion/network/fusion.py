@@ -31,7 +31,8 @@ class Activity:
 
 def decide(potential: Float32) -> npt.NDArray[np.int64]:
     """The class of highest membrane potential, (n, classes) -> (n,); a tie goes to the lowest class."""
-    return np.argmax(potential, axis=-1)
+    answer: npt.NDArray[np.int64] = np.argmax(potential, axis=-1)
+    return answer
 
 
 class FusionNetwork(nn.Module):
@@ -58,7 +59,7 @@ class FusionNetwork(nn.Module):
 
         self.input = nn.ParameterDict({s: weights(inputs[s], params.branch[s]) for s in self.senses})
         self.joint = nn.ParameterDict({s: weights(params.branch[s], joint) for s in self.senses})
-        sizes = {**{s: params.branch[s] for s in self.senses}, JOINT: joint}
+        sizes: dict[str, int] = {JOINT: joint} | {str(s): params.branch[s] for s in self.senses}
         self.recurrent = nn.ParameterDict(
             {name: nn.Parameter(0.2 * weights(sizes[name], sizes[name]).data) for name in params.recurrent}
         )
@@ -81,7 +82,8 @@ class FusionNetwork(nn.Module):
 
     def forward(self, inputs: Mapping[Sense, Spikes], n: int) -> tuple[Tensor, dict[str, Tensor]]:
         """Spikes of n recordings (n * T rows each sense) -> potential (n, T, classes), spikes (n, T, N) by layer."""
-        spikes, joint_current = {}, []
+        spikes: dict[str, Tensor] = {}
+        joint_current = []
         for sense in self.senses:
             if sense in inputs:
                 current = gather(inputs[sense], self.input[sense]).view(n, -1, self.params.branch[sense])
@@ -102,23 +104,25 @@ class FusionNetwork(nn.Module):
         for sense, spikes in inputs.items():
             current = gather(spikes, self.input[sense])
             active = torch.from_numpy(np.diff(spikes.indptr)) > 0
-            self.input[sense] *= deviation / current[active].std().clamp_min(1e-6)
+            self.input[sense].mul_(deviation / current[active].std().clamp_min(1e-6))
             fired = self._fire(sense, gather(spikes, self.input[sense]).view(n, -1, self.params.branch[sense]))
             current = fired @ self.joint[sense]
-            self.joint[sense] *= deviation / current[fired.any(-1)].std().clamp_min(1e-6)
+            self.joint[sense].mul_(deviation / current[fired.any(-1)].std().clamp_min(1e-6))
             joint_current.append(fired @ self.joint[sense])
         fired = self._fire(JOINT, torch.stack(joint_current).sum(0))
         potential = li_scan(fired @ self.readout, self.beta[READOUT])
-        self.readout *= 1 / potential[:, -1].std().clamp_min(1e-6)
+        self.readout.mul_(1 / potential[:, -1].std().clamp_min(1e-6))
 
     @torch.no_grad()
     def run(self, inputs: Mapping[Sense, Spikes], n: int) -> Activity:
         """Inference on n recordings; at least one sense. A sense left out is silent."""
         potential, spikes = self(inputs, n)
         steps = potential.shape[1]
-        counts = {name: s.sum(-1).numpy() for name, s in spikes.items()}
-        silent = {s: np.zeros((n, steps), np.float32) for s in self.senses if s not in spikes}
-        return Activity(potential.numpy(), {**counts, **silent})
+        counts: dict[str, Float32] = {
+            s: np.zeros((n, steps), np.float32) for s in self.senses
+        }  # a missing sense is silent
+        counts |= {name: s.sum(-1).numpy() for name, s in spikes.items()}
+        return Activity(potential.numpy(), counts)
 
 
 def gather(spikes: Spikes, weights: Tensor) -> Tensor:

@@ -67,7 +67,7 @@ def save_graph(
         "readout": {"answer": "highest membrane potential at the last step", "tie_break": "lowest class index"},
         "classes": list(classes),
         "layers": {
-            name: {"beta": float(beta), "threshold": None if name == READOUT else network.params.threshold}
+            name: {"beta": float(beta.detach()), "threshold": None if name == READOUT else network.params.threshold}
             for name, beta in network.beta.items()
         },
         "encoder": {"version": encoder_version(), "params": encoding.model_dump(mode="json")},
@@ -118,7 +118,7 @@ def to_nir(network: FusionNetwork, dt: float) -> nir.NIRGraph:
     edges: list[tuple[str, str]] = []
 
     def neurons(name: str, size: int) -> None:
-        beta = float(network.beta[name])
+        beta = float(network.beta[name].detach())
         tau = np.full(size, dt / (1 - beta), np.float32)
         common = {"tau": tau, "r": tau / np.float32(dt), "v_leak": np.zeros(size, np.float32)}
         if name == READOUT:

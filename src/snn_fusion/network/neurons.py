@@ -40,7 +40,9 @@ def li_step(current: Tensor, state: Tensor, beta: Tensor) -> Tensor:
 
 def lif_scan(current: Tensor, params: LIF) -> Tensor:
     """`lif_step` over time from rest: currents (B, T, N) -> spikes (B, T, N); an analytic backward pass."""
-    spikes: Tensor = _LIFScan.apply(current, params.beta.clamp(0, 1), params.threshold, params.slope)
+    spikes: Tensor = _LIFScan.apply(  # type: ignore[no-untyped-call]
+        current, params.beta.clamp(0, 1), params.threshold, params.slope
+    )
     return spikes
 
 
@@ -65,7 +67,7 @@ def li_scan(current: Tensor, beta: Tensor) -> Tensor:
 
 def spike(x: Tensor, slope: float) -> Tensor:
     """1 where x > 0, with the gradient of a fast sigmoid, 1 / (slope * |x| + 1)^2 (Zenke and Ganguli 2018)."""
-    spikes: Tensor = _Spike.apply(x, slope)
+    spikes: Tensor = _Spike.apply(x, slope)  # type: ignore[no-untyped-call]
     return spikes
 
 

@@ -89,7 +89,7 @@ def _train_epoch(
         labels = torch.from_numpy(batch.label)
         loss = loss_of(potential, labels)
         optimiser.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         value = loss.item()
         check_loss(value, network, epoch)
         optimiser.step()
@@ -111,11 +111,14 @@ def validate(network: FusionNetwork, data: TrainingData) -> dict[str, float]:
     """
     network.eval()
     varied = data.vary(data.validation, np.random.default_rng(0), lowest=1)  # the same variations every epoch
-    numbers, losses = {}, []
-    names = ["fused", *data.senses] if len(data.senses) > 1 else list(data.senses)
-    for name in names:
+    numbers: dict[str, float] = {}
+    losses = []
+    wanted: dict[str, tuple[Sense, ...]] = {s: (s,) for s in data.senses}
+    if len(data.senses) > 1:
+        wanted["fused"] = data.senses
+    for name, senses in wanted.items():
         for samples in (data.validation, varied):
-            chosen = _having(samples, data.senses if name == "fused" else (name,))
+            chosen = _having(samples, senses)
             if len(chosen) == 0:
                 continue
             loss, accuracy = _measure(network, data, chosen)
@@ -143,7 +146,7 @@ def _measure(network: FusionNetwork, data: TrainingData, samples: Samples) -> tu
 
 def _rate(spikes: Tensor, batch: Samples, name: str) -> float:
     """Spikes a neuron and step, over the samples that have the sense."""
-    share = float((batch.recording[name] != MISSING).mean()) if name in batch.recording else 1.0  # type: ignore[index]
+    share = float((batch.recording[name] != MISSING).mean()) if name in batch.recording else 1.0
     return float(spikes.detach().mean()) / max(share, 1e-9)
 
 
