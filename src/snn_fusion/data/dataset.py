@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 from snn_fusion.data.manifest import SPLITS, Row
@@ -15,20 +15,26 @@ PUBLIC = ("fsdd", "nmnist", "pendigits")
 SYNTHETIC = "synthetic"
 
 
+def stands_in(there: Collection[str], sources: Sequence[str]) -> bool:
+    """Whether synthetic recordings stand in: public sources are wanted, and none of them could be had."""
+    public = set(sources) & set(PUBLIC)
+    return bool(public) and SYNTHETIC in there and not public & set(there)
+
+
 def select_sources(rows: Sequence[Row], sources: Sequence[str]) -> list[Row]:
     """The rows of these sources, in the order of `rows`.
 
-    Where no public source could be had, import leaves `synthetic` instead: it stands in for them if all of them are
-    missing. Raises BadInput naming a source that is not there.
+    Where no public source could be had, import leaves `synthetic` instead, and that stands in for them. Raises
+    BadInput naming a source that is not there.
     """
     there = {row.source for row in rows}
-    wanted = {SYNTHETIC if s in PUBLIC and SYNTHETIC in there and not there & set(PUBLIC) else s for s in sources}
+    absent = set(PUBLIC) if stands_in(there, sources) else set()
     for name in sources:
-        if name not in there and (name not in PUBLIC or SYNTHETIC not in wanted):
-            how = "run `snn-fusion import`" if name in PUBLIC else f"run `snn-fusion import --from DIR --name {name}`"
-            raise BadInput(
-                "params.yaml: data.sources", f"{name!r} is not imported", f"{how}; imported: {', '.join(sorted(there))}"
-            )
+        if name not in there | absent:
+            how = "import" if name in PUBLIC else f"import --from DIR --name {name}"
+            remedy = f"run `snn-fusion {how}`; imported: {', '.join(sorted(there)) or 'nothing'}"
+            raise BadInput("params.yaml: data.sources", f"{name!r} is not imported", remedy)
+    wanted = set(sources) | ({SYNTHETIC} if absent else set())
     return [row for row in rows if row.source in wanted]
 
 

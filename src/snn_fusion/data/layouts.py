@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from functools import partial
 from pathlib import Path
 
 from snn_fusion.data.manifest import Ref, Row
@@ -12,36 +11,40 @@ from snn_fusion.data.unipen import segments
 from snn_fusion.errors import BadInput, BadRecording
 
 DIGITS = frozenset("0123456789")
-_FSDD = re.compile(r"([0-9])_([^_]+)_(\d+)\.wav")
 FSDD_TEST = 5  # official split: takes 0-4 of each speaker and digit are for testing
+_FSDD = re.compile(r"([0-9])_([^_]+)_(\d+)\.wav", re.IGNORECASE)
 
 Found = Iterator[Row | BadInput]
 
 
-def _fsdd(folder: Path, wavs: Path) -> Found:
-    for path in sorted(wavs.glob("*.wav")):
+def _wavs(root: Path) -> Path:
+    return root / "recordings" if (root / "recordings").is_dir() else root
+
+
+def _fsdd(root: Path) -> Found:
+    for path in sorted(_wavs(root).glob("*.[wW][aA][vV]")):
         match = _FSDD.fullmatch(path.name)
         if match is None:
             yield BadRecording(path, "unknown label: the name is not {digit}_{speaker}_{n}.wav")
             continue
         label, speaker, take = match.groups()
         split = "test" if int(take) < FSDD_TEST else "train"
-        ref = Ref(path.relative_to(folder).as_posix(), "", speaker)
-        yield Row(f"fsdd/{path.stem}", label, split, "fsdd", {"audio": ref})
+        ref = Ref(path.relative_to(root).as_posix(), "", speaker)
+        yield Row(path.stem, label, split, "fsdd", {"audio": ref})
 
 
-def _nmnist(folder: Path, root: Path) -> Found:
+def _nmnist(root: Path) -> Found:
     for split in ("Train", "Test"):
         for path in sorted((root / split).glob("*/*.bin")):
             label = path.parent.name
             if label not in DIGITS:
                 yield BadRecording(path, f"unknown label: the folder is {label!r}, not a digit")
                 continue
-            ref = Ref(path.relative_to(folder).as_posix(), "", "")
-            yield Row(f"nmnist/{split}/{label}/{path.stem}", label, split.lower(), "nmnist", {"events": ref})
+            ref = Ref(path.relative_to(root).as_posix(), "", "")
+            yield Row(f"{split}/{label}/{path.stem}", label, split.lower(), "nmnist", {"events": ref})
 
 
-def _pendigits(folder: Path, root: Path) -> Found:
+def _pendigits(root: Path) -> Found:
     for part, split in (("tra", "train"), ("tes", "test")):
         path = root / f"pendigits-orig.{part}"
         if not path.is_file():
@@ -51,39 +54,46 @@ def _pendigits(folder: Path, root: Path) -> Found:
         except BadRecording as error:
             yield error
             continue
-        name = path.relative_to(folder).as_posix()
         for n, segment in enumerate(found):
-            member = f"{name}#{n:04d}"
+            member = f"{path.name}#{n:04d}"
             if segment.label not in DIGITS:
-                yield BadRecording(folder / member, f"unknown label {segment.label!r}")
+                yield BadRecording(root / member, f"unknown label {segment.label!r}")
                 continue
             # Writers of the two files are different people, though both are counted from 0.
-            subject = f"{part[:3]}-w{segment.writer}" if segment.writer else ""
-            yield Row(f"pendigits/{part}-{n:04d}", segment.label, split, "pendigits", {"imu": Ref(member, "", subject)})
+            subject = f"{part}-w{segment.writer}" if segment.writer else ""
+            yield Row(f"{part}-{n:04d}", segment.label, split, "pendigits", {"imu": Ref(member, "", subject)})
 
 
-def _wavs(folder: Path) -> bool:
-    return folder.is_dir() and any(_FSDD.fullmatch(path.name) for path in folder.glob("*.wav"))
+def _is_fsdd(root: Path) -> bool:
+    return any(_FSDD.fullmatch(path.name) for path in _wavs(root).glob("*.[wW][aA][vV]"))
 
 
-def _has_nmnist(folder: Path) -> bool:
-    return any((folder / split).is_dir() for split in ("Train", "Test"))
+def _is_nmnist(root: Path) -> bool:
+    return any(any((root / split).glob("*/*.bin")) for split in ("Train", "Test"))
 
 
-def _has_pendigits(folder: Path) -> bool:
-    return any((folder / f"pendigits-orig.{part}").is_file() for part in ("tra", "tes"))
+def _is_pendigits(root: Path) -> bool:
+    return any((root / f"pendigits-orig.{part}").is_file() for part in ("tra", "tes"))
 
 
-def find_sets(folder: Path) -> dict[str, Callable[[], Found]]:
-    """Which public sets lie in `folder` (as in the mirror, or the folder is one of them), each with its listing."""
-    sets: dict[str, Callable[[], Found]] = {}
-    for wavs in (folder / "fsdd" / "recordings", folder / "recordings", folder):
-        if _wavs(wavs) and "fsdd" not in sets:
-            sets["fsdd"] = partial(_fsdd, folder, wavs)
-    for root in (folder / "nmnist", folder):
-        if _has_nmnist(root) and "nmnist" not in sets:
-            sets["nmnist"] = partial(_nmnist, folder, root)
-    for root in (folder / "pendigits", folder):
-        if _has_pendigits(root) and "pendigits" not in sets:
-            sets["pendigits"] = partial(_pendigits, folder, root)
-    return sets
+LAYOUTS: dict[str, tuple[Callable[[Path], bool], Callable[[Path], Found]]] = {
+    "fsdd": (_is_fsdd, _fsdd),
+    "nmnist": (_is_nmnist, _nmnist),
+    "pendigits": (_is_pendigits, _pendigits),
+}
+
+
+def find_sets(folder: Path) -> dict[str, Path]:
+    """The public sets in `folder` and where: in a subfolder of their name, or the folder itself is the set."""
+    found: dict[str, Path] = {}
+    for name, (is_there, _) in LAYOUTS.items():
+        for root in (folder / name, folder):
+            if root.is_dir() and is_there(root):
+                found[name] = root
+                break
+    return found
+
+
+def list_set(name: str, root: Path) -> Found:
+    """The recordings of a public set, paths relative to `root`, each misplaced file as an error in its place."""
+    return LAYOUTS[name][1](root)

@@ -16,7 +16,9 @@ from snn_fusion.errors import BadRecording
 
 TIME = "t_us"
 MAX_START_US = 60_000_000
-_HEADER = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)\[([^\[\]]+)\]")
+MAX_VALUE = 1e18  # far beyond any sensor, and time in us beyond 30,000 years
+MAX_ROWS = 50_000_000
+_HEADER = re.compile(r"\s*([^\[\]]*[^\[\]\s])\s*\[([^\[\]]+)\]\s*")
 
 
 def read_motion(path: Path) -> Imu:
@@ -27,9 +29,11 @@ def read_motion(path: Path) -> Imu:
     if path.stat().st_size == 0:
         raise BadRecording(path, "zero length: the file is empty")
     try:
-        table = pyarrow.csv.read_csv(path) if path.suffix.lower() == ".csv" else pq.read_table(path)
-    except (pa.ArrowInvalid, pa.ArrowKeyError, OSError) as error:
+        table = _read_csv(path) if path.suffix.lower() == ".csv" else _read_parquet(path)
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise BadRecording(path, f"not readable as {path.suffix}: {error}") from None
+    if twice := sorted({name for name in table.column_names if table.column_names.count(name) > 1}):
+        raise BadRecording(path, f"column {twice[0]} is there twice")
     if TIME not in table.column_names:
         raise BadRecording(path, f"no column {TIME}", f"it has {', '.join(table.column_names)}")
     if len(table) == 0:
@@ -44,12 +48,26 @@ def read_motion(path: Path) -> Imu:
     return Imu(time, values, names, units)
 
 
+def _read_csv(path: Path) -> pa.Table:
+    return pyarrow.csv.read_csv(path)
+
+
+def _read_parquet(path: Path) -> pa.Table:
+    with pq.ParquetFile(path) as file:
+        if file.metadata.num_rows > MAX_ROWS:  # run lengths pack any number of rows into a few bytes
+            problem = f"declares {file.metadata.num_rows} rows, more than {MAX_ROWS}"
+            raise BadRecording(path, problem, "cut it into recordings")
+        return file.read()
+
+
 def _numbers(path: Path, table: pa.Table, name: str) -> npt.NDArray[np.generic]:
     column = table[name]
+    if pa.types.is_boolean(column.type):
+        column = column.cast(pa.int8())
     if not (pa.types.is_integer(column.type) or pa.types.is_floating(column.type)):
         raise BadRecording(path, f"{name}: holds {column.type}, not numbers")
     values: npt.NDArray[np.generic] = column.to_numpy()
-    wrong = np.flatnonzero(~np.isfinite(values))
+    wrong = np.flatnonzero(~np.isfinite(values) | (np.abs(values) > MAX_VALUE))
     if len(wrong):
         raise BadRecording(path, f"{name}: row {wrong[0] + 1} is {values[wrong[0]]}")
     return values

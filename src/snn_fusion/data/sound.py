@@ -19,6 +19,8 @@ def read_sound(path: Path) -> Audio:
 
     Raises BadRecording if the file is truncated, empty, not audio, or holds NaN or infinity.
     """
+    if path.stat().st_size == 0:
+        raise BadRecording(path, "zero length: the file is empty")
     if path.suffix.lower() == ".wav":
         _check_wav(path)
     try:
@@ -43,9 +45,7 @@ def read_sound(path: Path) -> Audio:
 
 def _check_wav(path: Path) -> None:
     """libsndfile silently shortens a truncated WAV, so compare what the header promises with what is there."""
-    size = path.stat().st_size
-    if size == 0:
-        raise BadRecording(path, "zero length: the file is empty")
+    size, long_form = path.stat().st_size, None
     with path.open("rb") as file:
         head = file.read(12)
         if len(head) < 12 or head[:4] not in (b"RIFF", b"RIFX", b"RF64") or head[8:] != b"WAVE":
@@ -53,12 +53,14 @@ def _check_wav(path: Path) -> None:
         order = ">" if head[:4] == b"RIFX" else "<"
         while len(chunk := file.read(8)) == 8:
             name, length = struct.unpack(f"{order}4sI", chunk)
+            start = file.tell()
+            if name == b"ds64":  # RF64 keeps the real length of its sound here
+                long_form = struct.unpack("<Q", file.read(16)[8:].ljust(8, b"\0"))[0]
             if name == b"data":
-                there = size - file.tell()
-                if length > there and not (head[:4] == b"RF64" and length == 0xFFFFFFFF):
-                    raise BadRecording(
-                        path, f"truncated: the header promises {length} bytes of sound, {there} are there"
-                    )
+                promised = long_form if long_form is not None and length == 0xFFFFFFFF else length
+                if promised > size - start:
+                    problem = f"truncated: the header promises {promised} bytes of sound, {size - start} are there"
+                    raise BadRecording(path, problem)
                 return
-            file.seek(length + length % 2, 1)
+            file.seek(start + length + length % 2)
     raise BadRecording(path, f"truncated: no data chunk in {size} bytes")

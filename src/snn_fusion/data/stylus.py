@@ -8,10 +8,9 @@ import numpy as np
 import numpy.typing as npt
 
 from snn_fusion.data.recording import Imu
-from snn_fusion.data.unipen import SAMPLE_US, Stroke
+from snn_fusion.data.unipen import Stroke
 
-UNIT_M = 1e-4  # assumption: one tablet unit is 0.1 mm (the data set does not say)
-SPEED_FLOOR = 0.03  # m/s, 3 tablet units a sample: below, rounding to whole units hides the direction
+SPEED_FLOOR = 0.03  # m/s, 3 tablet units of pendigits a sample: below, rounding to whole units hides the direction
 CHANNELS = ("acc_x", "acc_y", "turn_rate", "contact")
 UNITS = ("m/s^2", "m/s^2", "rad/s", "1")
 
@@ -23,8 +22,8 @@ def stylus_imu(strokes: Sequence[Stroke]) -> Imu:
 
         v_k = (p_k - p_{k-1}) / (t_k - t_{k-1}),   a_k = (v_k - v_{k-1}) / (t_k - t_{k-1}),   v_0 = a_0 = 0,
 
-    so that integrating a twice gives the pen's path back. 10 ms after the last point of a stroke comes one sample
-    with contact 0 in the same place; at the next landing v is the mean velocity through the air. turn_rate is the
+    so that integrating a twice gives the pen's path back. One sample (10 ms) after the last point of a stroke comes
+    one with contact 0 in the same place; at the next landing v is the mean velocity through the air. turn_rate is the
     angle from the last known direction of movement, in (-pi, pi], over the time since then; a direction is known
     where the speed is at least SPEED_FLOOR, elsewhere turn_rate is 0. x points right, y up, turning left is positive.
     """
@@ -44,11 +43,11 @@ def _samples(
     """Times in us (n,), places in m (n, 2) and contact (n,), with a contact-0 sample after each stroke."""
     times, places, contacts, start = [], [], [], 0
     for stroke in strokes:
-        n = len(stroke.points)
-        times.append(start + SAMPLE_US * np.arange(n + 1, dtype=np.int64))
-        places.append(np.vstack([stroke.points, stroke.points[-1:]]) * UNIT_M)
+        n, step = len(stroke.points), stroke.sample_us
+        times.append(start + step * np.arange(n + 1, dtype=np.int64))
+        places.append(np.vstack([stroke.points, stroke.points[-1:]]))
         contacts.append(np.append(np.ones(n), 0.0))
-        start = int(times[-1][-2]) + max(stroke.gap_us, 2 * SAMPLE_US)
+        start += step * (n - 1) + max(stroke.gap_us, 2 * step)
     return np.concatenate(times), np.concatenate(places), np.concatenate(contacts)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 from collections.abc import Iterator, Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from snn_fusion.data.manifest import SPLITS, Ref, Row
 from snn_fusion.data.readers import READERS, split_member
@@ -75,14 +75,15 @@ def _row(folder: Path, where: str, line: dict[str, str]) -> Row:
     senses = {sense: _ref(folder, where, line, sense) for sense in SENSES if line.get(sense)}
     if not senses:
         raise BadRecording(where, "no file", f"name one in a column of {', '.join(SENSES)}")
-    split = line.get("split") or default_split(line.get("subject") or line["id"])
+    subject = next((ref.subject for ref in senses.values() if ref.subject), "")
+    split = line.get("split") or default_split(subject or line["id"])
     if split not in SPLITS:
         raise BadRecording(f"{where}: split", f"unknown split {split!r}", "write train, test or nothing")
     return Row(line["id"], line["label"], split, "", senses)
 
 
 def default_split(key: str) -> str:
-    """'test' for about a fifth of all keys, always the same ones, however many recordings are added later."""
+    """'test' for about a fifth of all subjects, always the same ones, however many recordings are added later."""
     number = int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big")
     return "test" if number < TEST_SHARE * 2**64 else "train"
 
@@ -90,7 +91,7 @@ def default_split(key: str) -> str:
 def _ref(folder: Path, where: str, line: dict[str, str], sense: Sense) -> Ref:
     path, field = line[sense], f"{where}: {sense}"
     name, _ = split_member(path)
-    if PurePosixPath(name).is_absolute() or "\\" in name or ".." in PurePosixPath(name).parts or ":" in name[:3]:
+    if any(p.is_absolute() or p.drive or ".." in p.parts for p in (PurePosixPath(name), PureWindowsPath(name))):
         raise BadRecording(field, f"path {path!r} leads out of the folder", "write it relative to recordings.csv")
     if Path(name).suffix.lower() not in READERS[sense]:
         known = ", ".join(READERS[sense])
