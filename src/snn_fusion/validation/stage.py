@@ -1,0 +1,179 @@
+"""The stage `validate`: imported recordings in; good ones, joined ones and a report out."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from snn_fusion.config import Params
+from snn_fusion.data.dataset import SYNTHETIC, apply_split, join_by_label, select_sources
+from snn_fusion.data.manifest import SPLITS, Row, read_manifest, write_manifest
+from snn_fusion.data.recording import Sense
+from snn_fusion.errors import BadInput
+from snn_fusion.validation.assess import (
+    Assessment,
+    bad_at_import,
+    data_set_problems,
+    find_bad,
+    good_rows,
+    profile_of,
+    too_many_bad,
+    tracked_values,
+)
+from snn_fusion.validation.checks import (
+    LABEL_CHECKS,
+    SUBJECT_CHECKS,
+    Outcome,
+    balance_checks,
+    manifest_checks,
+    sense_checks,
+)
+from snn_fusion.validation.drift import Drift, compare, read_profile, write_profile
+from snn_fusion.validation.report import html_report
+from snn_fusion.validation.results import write_results
+from snn_fusion.validation.tables import (
+    Measurements,
+    Record,
+    balance_records,
+    disjoint_senses,
+    label_records,
+    manifest_records,
+    measure_rows,
+    subject_records,
+)
+from snn_fusion.workspace import Workspace, code_digest, digest, file_digest, remove_tree, write_atomic
+
+if TYPE_CHECKING:
+    from snn_fusion.validation.expectations import Validator
+
+FAILED = "validated-failed"  # the report of the last run that was stopped
+REFERENCE = ("reference", "profile.json")  # training profile of the champion, put there by `accept_profile`
+SYNTHETIC_NOTE = "synthetic recordings: numbers from this run say nothing about real sensors"
+
+
+def validate(params: Params, ws: Workspace) -> dict[str, Any]:
+    """Check every recording and the data set; set bad recordings aside; join single senses by label.
+
+    Writes recordings.parquet, joined.parquet, quarantine.csv, validation.json, validation.html and profile.json.
+    Raises BadInput if too many recordings are bad or the data set as a whole is unusable; the report of that is
+    left in validated-failed/ and the earlier validated/ stays.
+    """
+    reference = ws.path(*REFERENCE)
+    inputs = {
+        "recordings": ws.digest("recordings"),
+        "params": digest(params.data.sources, params.data.split, params.validation, _wanted(params), params.seed),
+        "reference": file_digest(reference) if reference.exists() else "",
+        "code": code_digest("validation", "data"),
+    }
+    return ws.build("validated", inputs, lambda out: _validate(params, ws, out))
+
+
+def accept_profile(ws: Workspace, profile: Path) -> None:
+    """Make a validated/profile.json the reference that later training data are compared with.
+
+    Called when a model becomes champion, with the profile of the data that it was trained on. Raises BadInput if
+    the file is not a profile.
+    """
+    read_profile(profile)
+    write_atomic(ws.path(*REFERENCE), profile.read_bytes())
+
+
+def _wanted(params: Params) -> list[tuple[str, str]]:
+    return [(c.name, c.unit) for c in params.encoding.imu.channels]
+
+
+def _validate(params: Params, ws: Workspace, out: Path) -> dict[str, Any]:
+    rows = read_manifest(ws.path("recordings", "manifest.parquet"))
+    rows = apply_split(select_sources(rows, params.data.sources), params.data.split)
+    measurements, validator = measure_rows(ws.path("recordings"), rows, params, meanwhile=_validator)
+
+    limits = sense_checks(params)
+    outcomes = [o for sense in measurements for o in validator.run(sense, limits[sense], measurements[sense])]
+    early = bad_at_import(ws.path("recordings", "quarantine.json"), {row.source for row in rows})
+    bad = [*early, *find_bad(measurements, outcomes)]
+    good = good_rows(rows, bad)
+    labels = {sense: label_records(good, sense) for sense in measurements}
+    of_data_set = _check_data_set(validator, rows, labels, params)
+    problems = too_many_bad(rows, bad, params.validation.max_bad_share) + data_set_problems(of_data_set)
+    joined = [] if problems else _join(good, params.seed)
+    found = Assessment(
+        measurements=measurements,
+        labels=labels,
+        outcomes=[*outcomes, *of_data_set],
+        quarantined=bad,
+        drifts=_drifts(params, ws, out, measurements, good),
+        problems=problems,
+        notes=[SYNTHETIC_NOTE] if any(row.source == SYNTHETIC for row in rows) else [],
+        joined={split: sum(row.split == split for row in joined) for split in SPLITS} if joined else {},
+    )
+    write_results(out, found)
+    write_atomic(out / "validation.html", html_report(found, params.encoding.imu.channels))
+    if problems:
+        _stop(ws, out, problems)
+    write_manifest(out / "recordings.parquet", good)
+    write_manifest(out / "joined.parquet", joined)
+    remove_tree(ws.path(FAILED))
+    return {
+        "recordings": {sense: of["train"] + of["test"] for sense, of in found.recordings.items()},
+        "quarantined": len(bad),
+        "joined": dict(found.joined),
+        "warnings": found.warnings,
+        "report": str(Path("validated", "validation.html")),
+    }
+
+
+def _validator() -> Validator:
+    os.environ["GX_ANALYTICS_ENABLED"] = "false"
+    from snn_fusion.validation.expectations import Validator  # takes seconds
+
+    return Validator()
+
+
+def _check_data_set(
+    validator: Validator, rows: Sequence[Row], labels: dict[Sense, list[Record]], params: Params
+) -> list[Outcome]:
+    """Ids, labels, splits and subjects of all rows; labels and balance of those that are left (`labels`)."""
+    outcomes = validator.run("manifest", manifest_checks(), manifest_records(rows))
+    for sense in disjoint_senses(rows, params):
+        outcomes += validator.run(f"{sense} subjects", SUBJECT_CHECKS, subject_records(rows, sense))
+    for sense, records in labels.items():
+        outcomes += validator.run(f"{sense} labels", LABEL_CHECKS, records)
+        outcomes += validator.run(f"{sense} balance", balance_checks(params.validation), balance_records(records))
+    return outcomes
+
+
+def _join(rows: Sequence[Row], seed: int) -> list[Row]:
+    """Three-sense rows. No test recording is used twice: test rows are independent of each other."""
+    senses = {sense for row in rows for sense in row.senses}
+    if len(senses) == 1:
+        return list(rows)
+    train = join_by_label([row for row in rows if row.split == "train"], seed, reuse=True)
+    return train + join_by_label([row for row in rows if row.split == "test"], seed, reuse=False)
+
+
+def _drifts(params: Params, ws: Workspace, out: Path, measurements: Measurements, good: Sequence[Row]) -> list[Drift]:
+    """Test against training, and training against the champion's if there is one. Writes profile.json."""
+    names, channels, limit = {row.id for row in good}, params.encoding.imu.channels, params.validation.max_drift
+    train = tracked_values(measurements, names, "train", channels)
+    profile = profile_of(train)
+    write_profile(out / "profile.json", profile)
+    drifts = compare(profile, tracked_values(measurements, names, "test", channels), limit, "test", "training")
+    reference = ws.path(*REFERENCE)
+    if reference.exists():
+        drifts += compare(read_profile(reference), train, limit, "training", "the champion's training")
+    return drifts
+
+
+def _stop(ws: Workspace, out: Path, problems: Sequence[str]) -> None:
+    """Leave the report where it can be read and say why the run does not go on."""
+    kept = ws.path(FAILED)
+    remove_tree(kept)
+    out.rename(kept)
+    out.mkdir()  # what the workspace clears away
+    raise BadInput(
+        ws.path("recordings", "manifest.parquet"),
+        "the recordings are refused\n" + "\n".join(f"  {problem}" for problem in problems) + "\n",
+        f"report: {kept / 'validation.html'}, list: {kept / 'quarantine.csv'}; earlier results are untouched",
+    )

@@ -1,0 +1,117 @@
+"""The tables that checks look at: rows of the manifest, measurements, subjects, labels."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from multiprocessing import get_context, parent_process
+from pathlib import Path
+from threading import Thread
+from typing import TypeVar
+
+from snn_fusion.config import Params
+from snn_fusion.data.manifest import SPLITS, Ref, Row
+from snn_fusion.data.recording import SENSES, Sense
+from snn_fusion.validation.checks import missing_channels
+from snn_fusion.validation.measure import Measurement, measure_recording
+
+T = TypeVar("T")
+Record = dict[str, Measurement]
+Measurements = Mapping[Sense, Sequence[Record]]
+CHUNK = 200  # recordings that a process measures at a time
+
+
+def manifest_records(rows: Sequence[Row]) -> list[Record]:
+    return [{"id": row.id, "label": row.label.strip() or None, "split": row.split} for row in rows]
+
+
+def measure_rows(
+    root: Path, rows: Sequence[Row], params: Params, meanwhile: Callable[[], T]
+) -> tuple[dict[Sense, list[Record]], T]:
+    """Measure every sense of every row, in as many processes as there are cores.
+
+    A record has id, label, split, source, subject, file and the measurements (`measure.py`). `meanwhile()` runs in this
+    process while the others measure; its result is given back.
+    """
+    jobs = [(sense, row) for sense in SENSES for row in rows if row.has(sense)]
+    chunks = [[(row.senses[sense], sense) for sense, row in jobs[k : k + CHUNK]] for k in range(0, len(jobs), CHUNK)]
+    if len(chunks) < 2:
+        done = [_measure_chunk(root, chunk) for chunk in chunks]
+        waited = meanwhile()
+    else:
+        # spawn: a fork of a process with threads can hang
+        with ProcessPoolExecutor(
+            min(os.cpu_count() or 1, len(chunks)), get_context("spawn"), initializer=_leave_with_parent
+        ) as pool:
+            pending = pool.map(partial(_measure_chunk, root), chunks)
+            waited = meanwhile()
+            done = list(pending)
+    out: dict[Sense, list[Record]] = {sense: [] for sense in SENSES if any(row.has(sense) for row in rows)}
+    for (sense, row), measured in zip(jobs, (m for chunk in done for m in chunk), strict=True):
+        out[sense].append(_described(row, sense) | measured)
+    for record in out.get("imu", []):
+        record["missing_channels"] = missing_channels(record.get("channels"), params.encoding.imu.channels)
+    return out, waited
+
+
+def _leave_with_parent() -> None:
+    """A worker whose parent was killed would wait for work for ever."""
+
+    def watch() -> None:
+        if (parent := parent_process()) is not None:
+            parent.join()
+            os._exit(1)
+
+    Thread(target=watch, daemon=True).start()
+
+
+def _measure_chunk(root: Path, chunk: Sequence[tuple[Ref, Sense]]) -> list[Record]:
+    return [measure_recording(root, ref, sense) for ref, sense in chunk]
+
+
+def _described(row: Row, sense: Sense) -> Record:
+    ref = row.senses[sense]
+    place = {"source": row.source, "subject": ref.subject, "file": ref.path}
+    return {"id": row.id, "label": row.label, "split": row.split, **place}
+
+
+def subject_records(rows: Sequence[Row], sense: Sense) -> list[Record]:
+    """The splits of every known subject of a sense. Two sources may name different people alike."""
+    splits: dict[tuple[str, str], set[str]] = defaultdict(set)
+    for row in rows:
+        if row.has(sense) and row.senses[sense].subject:
+            splits[row.source, row.senses[sense].subject].add(row.split)
+    return [
+        {"id": f"{subject} ({source})", "splits": " and ".join(sorted(of, reverse=True))}
+        for (source, subject), of in sorted(splits.items())
+    ]
+
+
+def disjoint_senses(rows: Sequence[Row], params: Params) -> list[Sense]:
+    """Senses whose splits promise disjoint subjects: those of `validation.disjoint_subjects`, and the one of a
+    speaker or writer left out."""
+    left_out = params.data.split.removeprefix("leave-out:") if params.data.split != "official" else None
+    return [
+        sense
+        for sense in SENSES
+        if sense in params.validation.disjoint_subjects
+        or any(row.has(sense) and row.senses[sense].subject == left_out for row in rows)
+    ]
+
+
+def label_records(rows: Sequence[Row], sense: Sense) -> list[Record]:
+    """Recordings of each label in each split, for the labels of any sense."""
+    count = Counter((row.label, row.split) for row in rows if row.has(sense))
+    return [
+        {"id": f"label {label!r}", **{split: count[label, split] for split in SPLITS}}
+        for label in sorted({row.label for row in rows})
+    ]
+
+
+def balance_records(labels: Sequence[Record]) -> list[Record]:
+    """Largest over smallest number of training recordings of a label; labels without any are not counted here."""
+    counts = [int(n) for of in labels if (n := of["train"])]
+    return [{"id": "training split", "class_ratio": max(counts) / min(counts)}] if counts else []
