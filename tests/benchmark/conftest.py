@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,15 +12,20 @@ import torch
 
 from snn_fusion.config import Params, load_params
 from snn_fusion.data.folder import read_folder
-from snn_fusion.data.manifest import Row
+from snn_fusion.data.manifest import Row, write_manifest
 from snn_fusion.data.recording import SENSES, Sense
 from snn_fusion.data.synthetic import generate
 from snn_fusion.encoding.encoder import inputs
 from snn_fusion.network.fusion import FusionNetwork
 from snn_fusion.network.graph import Graph, initial_generator, load_graph, save_graph
+from snn_fusion.workspace import Workspace
 
 ROOT = Path(__file__).resolve().parents[2]
 DIGITS = tuple("0123456789")
+HISTORY = """epoch,loss,accuracy,val_loss,val_accuracy_fused,val_accuracy_audio,rate_audio,rate_joint
+0,2.1,0.3,2.0,0.5,0.4,0.11,0.09
+1,1.2,0.6,1.4,0.8,,0.12,0.10
+"""
 MakeGraph = Callable[..., Path]
 
 
@@ -70,3 +77,37 @@ def rows(folder: Path) -> list[Row]:
     found, damaged = read_folder(folder)
     assert len(found) == 20 and not damaged
     return found
+
+
+@pytest.fixture(scope="session")
+def trained_workspace(
+    tmp_path_factory: pytest.TempPathFactory, graph_folder: Path, folder: Path, rows: list[Row]
+) -> Workspace:
+    """A workspace as the stages before `evaluate` leave it. Tests add evaluated/ and change nothing else."""
+    workspace = Workspace(tmp_path_factory.mktemp("workspace"))
+
+    def recordings(out: Path) -> dict[str, object]:
+        shutil.copytree(folder, out / "synthetic")
+        return {}
+
+    def validated(out: Path) -> dict[str, object]:
+        here = [
+            replace(
+                row,
+                source="synthetic",
+                senses={s: replace(ref, path=f"synthetic/{ref.path}") for s, ref in row.senses.items()},
+            )
+            for row in rows
+        ]
+        for name in ("recordings", "joined"):
+            write_manifest(out / f"{name}.parquet", here)
+        return {}
+
+    def trained(out: Path) -> dict[str, object]:
+        shutil.copytree(graph_folder, out / "graph")
+        (out / "history.csv").write_text(HISTORY)
+        return {}
+
+    for stage, work in (("recordings", recordings), ("validated", validated), ("trained", trained)):
+        workspace.build(stage, {"made": "for a test"}, work)
+    return workspace

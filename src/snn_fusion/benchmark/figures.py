@@ -178,7 +178,7 @@ def _curves(
 
 def potentials(potential: npt.NDArray[np.float32], classes: Sequence[str], answer: int, step_ms: float) -> Figure:
     """Membrane potential of the readout of one recording, (steps, classes): the answer is the highest at the end."""
-    drawn, axes = figure(4.6, 2.3)
+    drawn, axes = figure(4.6, 2.6)
     time = step_ms * (1 + np.arange(len(potential)))
     second = int(np.argsort(potential[-1])[-2]) if len(classes) > 1 else answer
     for k in sorted(range(len(classes)), key=lambda k: k == answer):
@@ -196,22 +196,21 @@ def potentials(potential: npt.NDArray[np.float32], classes: Sequence[str], answe
 def raster(
     steps: npt.NDArray[np.integer[Any]],
     neurons: npt.NDArray[np.integer[Any]],
-    shape: tuple[int, int],
-    name: str,
-    title: str,
+    shape: tuple[int, ...],
+    layer: str,
     step_ms: float,
 ) -> Figure:
-    """Spikes at (`steps`, `neurons`) of `shape` (steps, neurons), one short line a spike, in the colour of `name`."""
-    drawn, axes = figure(4.6, 2.3)
+    """Spikes of a layer at (`steps`, `neurons`) of `shape` (steps, neurons), a short line each."""
+    drawn, axes = figure(4.6, 2.6)
     # one outline for all spikes: a small file, and sharp at any size
     x = step_ms * (steps + 0.5)
     vertices = np.stack([np.stack([x, neurons - 0.1], 1), np.stack([x, neurons + 0.9], 1)], 1).reshape(-1, 2)
     if len(vertices):
         codes = np.tile([Outline.MOVETO, Outline.LINETO], len(steps))
-        axes.add_patch(PathPatch(Outline(vertices, codes), edgecolor=COLOURS[name], fill=False, linewidth=1.3))
+        axes.add_patch(PathPatch(Outline(vertices, codes), edgecolor=COLOURS[layer], fill=False, linewidth=1.3))
     axes.set_xlim(0, step_ms * shape[0])
     axes.set_ylim(0, shape[1])
     axes.set_xlabel("time (ms)")
-    axes.set_ylabel("neuron" if title.startswith("layer") else "channel")
-    axes.set_title(title)
+    axes.set_ylabel("neuron")
+    axes.set_title(f"{NAMES[layer]} layer: {len(steps):,} spikes")
     return drawn

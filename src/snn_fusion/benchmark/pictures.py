@@ -15,8 +15,10 @@ from matplotlib.figure import Figure
 from snn_fusion.benchmark import figures
 from snn_fusion.benchmark.conditions import VIEWS
 from snn_fusion.benchmark.evaluate import Example
-from snn_fusion.benchmark.style import LONG_NAMES, NAMES, house_style, png
-from snn_fusion.encoding.spikes import Spikes
+from snn_fusion.benchmark.style import LONG_NAMES, house_style, png
+from snn_fusion.config import EncodingParams
+from snn_fusion.data.recording import Sense, Signal
+from snn_fusion.encoding.plots import figure_recording
 
 History = dict[str, npt.NDArray[np.float64]]
 
@@ -38,10 +40,21 @@ def read_history(path: Path) -> History:
     return {name: np.array([float(line[name] or "nan") for line in lines]) for name in (lines[0] if lines else ())}
 
 
-def draw(content: Mapping[str, Any], history: History, example: Example) -> dict[str, Picture]:
-    """Pictures by file name: accuracy, time, confusion_*, learning_*, example_*."""
+def draw(
+    content: Mapping[str, Any],
+    history: History,
+    example: Example,
+    signals: Mapping[Sense, Signal],
+    encoding: EncodingParams,
+) -> dict[str, Picture]:
+    """Pictures by file name: accuracy, time, confusion_*, learning_*, example_*; `signals` are the example's."""
     with house_style():
-        return {**_accuracy(content), **_confusion(content), **_learning(history), **_example(content, example)}
+        return {
+            **_accuracy(content),
+            **_confusion(content),
+            **_learning(history),
+            **_example(content, example, signals, encoding),
+        }
 
 
 def save_figures(pictures: Mapping[str, Picture], folder: Path) -> list[Path]:
@@ -86,18 +99,17 @@ def _learning(history: History) -> dict[str, Picture]:
     return {f"learning_{k}": Picture(v, f"{k} by epoch") for k, v in figures.learning_curves(history).items()}
 
 
-def _example(content: Mapping[str, Any], example: Example) -> dict[str, Picture]:
-    step_ms, found = content["step_ms"], dict[str, Picture]()
-    inputs: Mapping[str, Spikes] = {str(sense): spikes for sense, spikes in example.inputs.items()}
+def _example(
+    content: Mapping[str, Any], example: Example, signals: Mapping[Sense, Signal], encoding: EncodingParams
+) -> dict[str, Picture]:
+    step_ms = content["step_ms"]
+    found = {
+        f"example_{sense}": Picture(figure_recording({sense: signal}, encoding, ""), f"{sense} and its input spikes")
+        for sense, signal in signals.items()
+    }
     for name, fired in example.layers.items():
-        spikes = inputs.get(name)
-        if spikes is not None:
-            steps = np.repeat(np.arange(spikes.rows), spikes.counts())
-            shape = (spikes.rows, spikes.channels)
-            drawn = figures.raster(steps, spikes.index, shape, name, f"{NAMES[name]}: input spikes", step_ms)
-            found[f"example_{name}"] = Picture(drawn, f"Input spikes of {name}")
         steps, neurons = np.nonzero(fired)
-        drawn = figures.raster(steps, neurons, fired.shape, name, f"layer {NAMES[name]}", step_ms)
+        drawn = figures.raster(steps, neurons, fired.shape, name, step_ms)
         found[f"example_layer_{name}"] = Picture(drawn, f"Spikes of layer {name}")
     drawn = figures.potentials(example.potential, content["classes"], example.prediction, step_ms)
     said = content["classes"][example.prediction]

@@ -26,7 +26,7 @@ def render(content: Mapping[str, Any], pictures: Mapping[str, Picture], params: 
         _section("Accuracy by condition", _conditions(content, drawn)),
         _section("Where it errs", _grid(drawn, "confusion_", "grid pairs")),
         _section("How it learned", _grid(drawn, "learning_", "grid")),
-        _section("One recording", _grid(drawn, "example_", "grid pairs")),
+        _section("One recording", _grid(drawn, "example_", "grid")),
         _section("Synaptic operations", _operations(content)),
         _section("What was measured, and how", _provenance(content, params)),
     ]

@@ -12,7 +12,7 @@ from snn_fusion.benchmark.conditions import HARD_CONDITIONS
 from snn_fusion.benchmark.console import Progress, say, warn_of_encoder
 from snn_fusion.config import Params
 from snn_fusion.data.folder import read_folder
-from snn_fusion.data.manifest import Row, read_manifest
+from snn_fusion.data.manifest import Row, load, read_manifest
 from snn_fusion.errors import BadInput, BadRecordings
 from snn_fusion.workspace import Workspace, code_digest, digest, disk_errors, write_atomic
 
@@ -36,7 +36,7 @@ def evaluate(params: Params, ws: Workspace, out: Path | None = None) -> dict[str
     result = ws.build("evaluated", inputs, lambda folder: _work(params, shown, ws, folder))
     content = json.loads(ws.path("evaluated", "evaluation.json").read_text())
     _hand_over(content, out)
-    return {**result, "report": str(ws.path("evaluated", "report.html"))}
+    return result
 
 
 def _work(params: Params, shown: dict[str, Any], ws: Workspace, folder: Path) -> dict[str, Any]:
@@ -56,10 +56,12 @@ def _work(params: Params, shown: dict[str, Any], ws: Workspace, folder: Path) ->
     table = io.BytesIO()
     pq.write_table(predictions(evaluation), table, compression="zstd")
     write_atomic(folder / "predictions.parquet", table.getvalue())
-    pictures = draw(content, read_history(ws.path("trained", "history.csv")), evaluation.example)
+    signals = {sense: load(root, ref, sense) for sense, ref in evaluation.example.row.senses.items()}
+    history = read_history(ws.path("trained", "history.csv"))
+    pictures = draw(content, history, evaluation.example, signals, graph.encoding)
     write_atomic(folder / "report.html", render(content, pictures, shown))
     save_figures(pictures, folder / "figures")
-    return summary(content)
+    return {**summary(content), "report": str(Path("evaluated", "report.html"))}
 
 
 def evaluate_folder(

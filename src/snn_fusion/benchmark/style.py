@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from cycler import cycler
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -31,6 +32,7 @@ _VARIABLES = {
 }
 
 _RC: Any = {
+    "axes.prop_cycle": cycler(color=["#0072b2", "#d55e00", "#009e73", "#8250a0", "#e69f00", "#68707a"]),
     "axes.edgecolor": MUTED,
     "axes.labelcolor": INK,
     "axes.labelsize": 9.5,
