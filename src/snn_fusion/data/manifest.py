@@ -80,12 +80,15 @@ def write_manifest(path: Path, rows: Sequence[Row]) -> None:
 def read_manifest(path: Path) -> list[Row]:
     """The rows of a manifest. Raises BadInput if it is missing, not Parquet or lacks a column."""
     try:
-        columns = pq.read_table(path, schema=_schema()).to_pydict()
+        table = pq.read_table(path)
     except FileNotFoundError:
         raise BadInput(path, "no such manifest", "run `snn-fusion import`") from None
-    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowKeyError) as error:
+    except (pa.ArrowException, OSError) as error:
         raise BadInput(path, f"not a manifest: {error}", "run `snn-fusion import` again") from None
-    return [_row(columns, n) for n in range(len(columns["id"]))]
+    if missing := [name for name in _schema().names if name not in table.column_names]:
+        raise BadInput(path, f"not a manifest: no column {missing[0]}", "run `snn-fusion import` again")
+    columns = table.to_pydict()
+    return [_row(columns, n) for n in range(len(table))]
 
 
 def _row(columns: dict[str, list[Any]], n: int) -> Row:

@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from snn_fusion.data.manifest import SPLITS, Ref, Row
 from snn_fusion.data.readers import READERS, split_member
 from snn_fusion.data.recording import SENSES, Sense
+from snn_fusion.data.unipen import SUFFIXES as UNIPEN
 from snn_fusion.errors import BadInput, BadRecording
 
 NAME = "recordings.csv"
@@ -90,12 +91,14 @@ def default_split(key: str) -> str:
 
 def _ref(folder: Path, where: str, line: dict[str, str], sense: Sense) -> Ref:
     path, field = line[sense], f"{where}: {sense}"
-    name, _ = split_member(path)
+    name, member = split_member(path)
     if any(p.is_absolute() or p.drive or ".." in p.parts for p in (PurePosixPath(name), PureWindowsPath(name))):
         raise BadRecording(field, f"path {path!r} leads out of the folder", "write it relative to recordings.csv")
     if Path(name).suffix.lower() not in READERS[sense]:
         known = ", ".join(READERS[sense])
         raise BadRecording(field, f"{path!r} has the unknown suffix {Path(name).suffix!r}", f"known: {known}")
+    if Path(name).suffix.lower() in UNIPEN and member is None:
+        raise BadRecording(field, f"{path!r} holds many recordings", f"name one, e.g. {path}#0012")
     if not (folder / name).is_file():
         raise BadRecording(field, f"no such file {path!r}", "paths are relative to recordings.csv")
     subject = line.get(f"{sense}_subject") or line.get("subject") or ""

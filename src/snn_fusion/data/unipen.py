@@ -108,12 +108,18 @@ def strokes(segment: Segment, where: str) -> list[Stroke]:
     found = list(_STROKE.finditer(data))
     promised = int(head[2] or head[1]) - int(head[1]) + 1
     if len(found) != promised or data.count(b".PEN_DOWN") != promised:
-        for line in data.splitlines():
-            if line.strip() and not line.startswith(b".") and not _POINT.fullmatch(line):
-                problem = f"point {line.decode(errors='replace').strip()!r} is not two whole numbers"
-                raise BadRecording(where, problem)
+        if data.count(b".PEN_UP") == promised and (line := _wrong_line(data)):
+            raise BadRecording(where, f"point {line!r} is not two whole numbers")
         raise BadRecording(where, f"truncated: .SEGMENT promises {promised} strokes, {len(found)} are whole")
     return [_stroke(segment, where, one[1], int(one[2] or GAP_MS)) for one in found]
+
+
+def _wrong_line(data: bytes) -> str | None:
+    """The first line that is neither a command nor a point."""
+    for line in data.splitlines():
+        if line.strip() and not line.startswith(b".") and not _POINT.fullmatch(line):
+            return line.decode(errors="replace").strip()
+    return None
 
 
 def _stroke(segment: Segment, where: str, text: bytes, gap_ms: int) -> Stroke:
