@@ -23,13 +23,12 @@ DRIFTED, SAME = "<span class='warned'>△ drifted</span>", "<span class='good'>�
 QUANTITIES: dict[Sense, list[Quantity]] = {
     "audio": [
         Quantity("duration_s", "duration (s)"),
-        Quantity("rms", "root mean square level (full scale 1)", log=True),
+        Quantity("rms", "level, rms (full scale 1)", log=True),
         Quantity("peak", "peak level (full scale 1)", log=True),
     ],
     "events": [
         Quantity("duration_s", "duration (s)"),
         Quantity("rate_hz", "event rate (events a second)"),
-        Quantity("rarer_polarity_share", "share of the rarer polarity"),
         Quantity("busiest_pixel_share", "share of the busiest pixel"),
     ],
     "imu": [Quantity("duration_s", "duration (s)"), Quantity("gap_s", "longest gap (s)")],
@@ -95,7 +94,7 @@ def _tiles(found: Assessment) -> str:
 def _sense(found: Assessment, sense: Sense, channels: Sequence[ImuChannel]) -> str:
     quantities = list(QUANTITIES[sense])
     if sense == "imu":
-        quantities += [Quantity(f"rms_{c.name}", f"{c.name}, root mean square ({c.unit})") for c in channels]
+        quantities += [Quantity(f"rms_{c.name}", f"{c.name}, rms ({c.unit})") for c in channels if c.unit != "1"]
     split = {
         name: [record for record in found.measurements[sense] if record["split"] == name] for name in ("train", "test")
     }
@@ -127,10 +126,11 @@ def _expectations(outcomes: Iterable[Outcome], with_suite: bool = False) -> str:
     rows = []
     for o in outcomes:
         state = "<span class='good'>✓ all</span>" if o.success else f"<span class='bad'>✗ {len(o.failed):,} not</span>"
+        short = " class='number'" if len(o.observed) <= 24 else ""
         suite = f"<td>{escape(o.suite)}</td>" if with_suite else ""
         rows.append(
             f"<tr>{suite}<td>{escape(o.check.says)}</td><td>{escape(o.check.allowed)}</td>"
-            f"<td>{escape(o.observed)}</td><td class='number'>{o.rows:,}</td><td>{state}</td>"
+            f"<td{short}>{escape(o.observed)}</td><td class='number'>{o.rows:,}</td><td>{state}</td>"
             f"<td class='number'><code>{escape(o.expectation)}</code></td></tr>"
         )
     first = ["of"] if with_suite else []

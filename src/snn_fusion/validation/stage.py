@@ -115,6 +115,7 @@ def _validate(params: Params, ws: Workspace, out: Path) -> dict[str, Any]:
     write_manifest(out / "recordings.parquet", good)
     write_manifest(out / "joined.parquet", joined)
     remove_tree(ws.path(FAILED))
+    _warn(found.warnings)
     return {
         "recordings": {sense: of["train"] + of["test"] for sense, of in found.recordings.items()},
         "quarantined": len(bad),
@@ -164,6 +165,14 @@ def _drifts(params: Params, ws: Workspace, out: Path, measurements: Measurements
     if reference.exists():
         drifts += compare(read_profile(reference), train, limit, "training", "the champion's training")
     return drifts
+
+
+def _warn(warnings: Sequence[str]) -> None:
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    for warning in warnings:
+        console.print(f"warning: {warning}", style="yellow", highlight=False, markup=False, soft_wrap=True)
 
 
 def _stop(ws: Workspace, out: Path, problems: Sequence[str]) -> None:
