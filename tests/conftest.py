@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the command does, before torch is imported
+
 from snn_fusion.config import Params, load_params
 from snn_fusion.workspace import Workspace
 

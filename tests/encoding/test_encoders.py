@@ -84,7 +84,8 @@ def test_a_tone_is_loudest_in_the_band_of_its_frequency(params: Params) -> None:
     centres = audio.centre_frequencies(code.bands, code.low_hz, code.high_hz)
     for band in (4, 15, 27):
         t = np.arange(4000) / 8000
-        power = audio.cochleagram(Audio(np.sin(2 * np.pi * centres[band] * t).astype(np.float32), 8000), params.encoding)
+        tone = Audio(np.sin(2 * np.pi * centres[band] * t).astype(np.float32), 8000)
+        power = audio.cochleagram(tone, params.encoding)
         assert (power[5:].argmax(axis=1) == band).all()
 
 
