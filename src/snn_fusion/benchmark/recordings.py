@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import os
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import Future
 from pathlib import Path
 
 from snn_fusion.benchmark.conditions import LEVELS, Level, at_level
@@ -15,6 +13,7 @@ from snn_fusion.data.recording import Sense
 from snn_fusion.encoding.encoder import encode
 from snn_fusion.encoding.spikes import Spikes
 from snn_fusion.errors import BadInput
+from snn_fusion.workers import worker_pool
 
 CHUNK = 16  # recordings a task of a process
 WORTH_A_POOL = 400  # recordings; below, starting processes takes longer than the work
@@ -35,9 +34,7 @@ def encode_batches(
         for batch in jobs:
             yield _sorted_out(batch, encode_chunk(batch, root, params, seed))
         return
-    # spawn: forking a process whose libraries run threads can hang
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(os.cpu_count() or 1, mp_context=context) as pool:
+    with worker_pool(sum(map(len, jobs)) // CHUNK + 1) as pool:
 
         def submit(batch: Sequence[Job]) -> list[Future[list[Levels | BadInput]]]:
             chunks = [batch[i : i + CHUNK] for i in range(0, len(batch), CHUNK)]

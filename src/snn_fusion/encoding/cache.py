@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import os
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +18,7 @@ from snn_fusion.data.recording import Sense
 from snn_fusion.encoding.encoder import channels, encode
 from snn_fusion.encoding.spikes import Spikes
 from snn_fusion.encoding.store import SpikeStore, write
+from snn_fusion.workers import worker_pool
 from snn_fusion.workspace import code_digest, digest
 
 SHARD = 256  # recordings a file of the cache
@@ -85,13 +84,10 @@ def _encode_missing(
 ) -> None:
     todo = list(missing.items())
     shards = [todo[i : i + SHARD] for i in range(0, len(todo), SHARD)]
-    processes = min(os.cpu_count() or 1, len(shards))
     columns = (TextColumn("{task.description:>14}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    # spawn: forking a process whose libraries run threads can hang
-    context = multiprocessing.get_context("spawn")
     with (
         Progress(*columns, console=Console(stderr=True)) as progress,
-        ProcessPoolExecutor(processes, mp_context=context) as pool,
+        worker_pool(len(shards)) as pool,
     ):
         task = progress.add_task(f"encode {sense}", total=len(todo))
         arguments = (sense, params, recordings, cache, encoder)

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from functools import partial
-from multiprocessing import get_context, parent_process
 from pathlib import Path
-from threading import Thread
 from typing import TypeVar
 
 from snn_fusion.config import Params
@@ -17,6 +13,7 @@ from snn_fusion.data.manifest import SPLITS, Ref, Row
 from snn_fusion.data.recording import SENSES, Sense
 from snn_fusion.validation.checks import missing_channels
 from snn_fusion.validation.measure import Measurement, measure_recording
+from snn_fusion.workers import worker_pool
 
 T = TypeVar("T")
 Record = dict[str, Measurement]
@@ -42,10 +39,7 @@ def measure_rows(
         done = [_measure_chunk(root, chunk) for chunk in chunks]
         waited = meanwhile()
     else:
-        # spawn: a fork of a process with threads can hang
-        with ProcessPoolExecutor(
-            min(os.cpu_count() or 1, len(chunks)), get_context("spawn"), initializer=_leave_with_parent
-        ) as pool:
+        with worker_pool(len(chunks)) as pool:
             pending = pool.map(partial(_measure_chunk, root), chunks)
             waited = meanwhile()
             done = list(pending)
@@ -55,17 +49,6 @@ def measure_rows(
     for record in out.get("imu", []):
         record["missing_channels"] = missing_channels(record.get("channels"), params.encoding.imu.channels)
     return out, waited
-
-
-def _leave_with_parent() -> None:
-    """A worker whose parent was killed would wait for work for ever."""
-
-    def watch() -> None:
-        if (parent := parent_process()) is not None:
-            parent.join()
-            os._exit(1)
-
-    Thread(target=watch, daemon=True).start()
 
 
 def _measure_chunk(root: Path, chunk: Sequence[tuple[Ref, Sense]]) -> list[Record]:
