@@ -96,7 +96,7 @@ def test_page_shows_every_number_that_matters(page: str) -> None:
     for part in (
         *("All senses fused", "Audio alone", "Events alone", "IMU alone", "Hard conditions", "Synaptic ops"),
         *("Accuracy by condition", "Where it errs", "How it learned", "One recording", "What was measured, and how"),
-        *("n = 20", "effective ACs", "activation sparsity", "measured", "a <new> network", "</pre><script>"),
+        *("n = 20", "effective ACs", "activation sparsity", "measured", "A <new> network", "</pre><script>"),
     ):
         assert part in words, part
 

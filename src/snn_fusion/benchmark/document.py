@@ -77,7 +77,12 @@ def table(content: dict[str, Any]) -> Table:
     accuracy = content["accuracy"]
     views = [view for view in VIEWS if view in accuracy["clean"]]
     shown = Table(
-        box=None, padding=(0, 1), title="accuracy in % (95 % interval)", title_style="bold", title_justify="left"
+        box=None,
+        padding=(0, 1),
+        pad_edge=False,
+        title="accuracy in % (95 % interval)",
+        title_style="bold",
+        title_justify="left",
     )
     shown.add_column("condition", no_wrap=True)
     for view in views:
@@ -90,5 +95,5 @@ def table(content: dict[str, Any]) -> Table:
 def cell(measured: dict[str, float] | None) -> str:
     if measured is None:
         return ""
-    value, low, high = (f"{100 * measured[key]:.1f}" for key in ("value", "low", "high"))
+    value, low, high = (f"{100 * measured[key]:.1f}".replace("100.0", "100") for key in ("value", "low", "high"))
     return f"[bold]{value}[/] [dim]{low}–{high}[/]"

@@ -109,13 +109,14 @@ def evaluate_rows(
     fused, singles = fused_rows(rows, seed), single_rows(rows)
     todo = batches(fused, singles, BATCH)
     runs, damaged, done = _Runs(graph, singles, sum(row.source == JOINED for row in fused)), list[BadInput](), 0
+    total = sum(len(row.senses) for batch in todo for row in batch)
     for batch, (spikes, bad) in zip(todo, encode_batches(todo, root, graph.encoding, seed), strict=True):
         damaged += bad
         if not damaged:  # else only to find the others
             runs.batch(batch, spikes)
-        done += len(batch)
+        done += sum(len(row.senses) for row in batch)
         if progress:
-            progress(done, sum(map(len, todo)))
+            progress(done, total)
     if damaged:
         raise BadRecordings(root, damaged, "mend them, or take them out of the folder")
     return runs.evaluation()

@@ -88,7 +88,9 @@ def _confusion(content: Mapping[str, Any]) -> dict[str, Picture]:
     for view in (v for v in ("fused", *VIEWS[:-1]) if v in content["confusion"]):
         matrix = np.array(content["confusion"][view], np.int64)
         title = LONG_NAMES[view][0].upper() + LONG_NAMES[view][1:]
-        drawn = figures.confusion(matrix, content["classes"], f"{title}: {matrix.sum() - matrix.trace():,} errors")
+        wrong = int(matrix.sum() - matrix.trace())
+        heading = f"{title}: {wrong:,} {'error' if wrong == 1 else 'errors'}"
+        drawn = figures.confusion(matrix, content["classes"], heading)
         found[f"confusion_{view}"] = Picture(drawn, f"Confusion matrix, {title}")
     return found
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from snn_fusion.benchmark.conditions import CONDITIONS, HARD_CONDITIONS, VIEWS
 from snn_fusion.benchmark.pictures import Picture
-from snn_fusion.benchmark.style import LONG_NAMES, svg
+from snn_fusion.benchmark.style import LONG_NAMES, NAMES, svg
 
 CSS = Path(__file__).with_name("report.css")
 SYNTHETIC_BANNER = (
@@ -60,10 +60,10 @@ Every number on this page was {content["provenance"]} on the {escape(content["so
 
 def _subtitle(content: Mapping[str, Any]) -> str:
     data = content["data"]
-    counts = ", ".join(f"{n:,} {sense}" for sense, n in data["recordings"].items())
+    counts = ", ".join(f"{n:,} {NAMES[sense]}" for sense, n in data["recordings"].items())
     fused = f"; {data['fused']:,} tested with all senses at once" if data["fused"] else ""
     joined = f" ({data['joined']:,} joined by label)" if data["joined"] else ""
-    return f"{content['model']['source']} on {data['source']}: {counts} recordings{fused}{joined}."
+    return f"{_capital(content['model']['source'])}, {data['source']}: {counts} recordings{fused}{joined}."
 
 
 def _tiles(content: Mapping[str, Any]) -> str:
@@ -80,7 +80,7 @@ def _tiles(content: Mapping[str, Any]) -> str:
     tiles.append(_tile("Hard conditions", f"{100 * mean:.1f} %", note, ""))
     cost = content["synaptic_operations"][best]
     share = cost["effective_acs"]["value"] / cost["dense"]["value"]
-    note = f"a recording\n{100 * share:.1f} % of dense {_short(cost['dense']['value'])}"
+    note = f"a recording\n{100 * share:.1f} % of dense"
     tiles.append(_tile("Synaptic ops", _short(cost["effective_acs"]["value"]), note, ""))
     return f'<dl class="tiles">{"".join(tiles)}</dl>'
 
@@ -118,7 +118,7 @@ def _conditions(content: Mapping[str, Any], drawn: Mapping[str, str]) -> str:
         for c in CONDITIONS
         if c.name in accuracy
     ]
-    numbers = _table(["condition", *views], lines)
+    numbers = _table(["condition", *(NAMES[view] for view in views)], lines)
     return f"{drawn['accuracy']}<details><summary>The same as numbers</summary>{numbers}</details>{drawn['time']}"
 
 
@@ -144,12 +144,12 @@ def _operations(content: Mapping[str, Any]) -> str:
         acs, dense = cost["effective_acs"]["value"], cost["dense"]["value"]
         share, sparse = 100 * acs / dense, 100 * cost["activation_sparsity"]["value"]
         macs = cost["effective_macs"]["value"]
-        lines.append([view, f"{acs:,.0f}", f"{macs:,.0f}", f"{dense:,.0f}", f"{share:.2f} %", f"{sparse:.1f} %"])
+        lines.append([NAMES[view], f"{acs:,.0f}", f"{macs:,.0f}", f"{dense:,.0f}", f"{share:.2f} %", f"{sparse:.1f} %"])
     head = ["input", "effective ACs", "effective MACs", "dense", "effective / dense", "activation sparsity"]
     step_s = content["step_ms"] / 1000
     layers = list(next(iter(costs.values()))["firing_rate"])
     rates = [
-        [view, *(f"{cost['firing_rate'][name]['value'] / step_s:.2f}" for name in layers)]
+        [NAMES[view], *(f"{cost['firing_rate'][name]['value'] / step_s:.2f}" for name in layers)]
         for view, cost in costs.items()
     ]
     static = content["static"]
@@ -159,7 +159,7 @@ All activations are spikes, so all operations are accumulates. The network has {
 ({100 * static["connection_sparsity"]["value"]:.1f} % of them zero) in {static["footprint"]["value"]:,} bytes.</p>
 {_table(head, lines)}
 <p>Mean firing rate of each layer, spikes a neuron and second:</p>
-{_table(["input", *layers], rates)}"""
+{_table(["input", *(NAMES[name] for name in layers)], rates)}"""
 
 
 def _provenance(content: Mapping[str, Any], params: Mapping[str, Any]) -> str:
