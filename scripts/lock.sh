@@ -8,3 +8,6 @@ compile() { .venv/bin/uv pip compile --quiet --universal --generate-hashes --no-
 mapfile -t nvidia < <(compile | grep -oE '^nvidia-[a-z0-9-]+' | sort -u)
 compile "${drop[@]/#/--no-emit-package=}" "${nvidia[@]/#/--no-emit-package=}" --output-file requirements.lock >/dev/null
 echo "wrote requirements.lock: $(grep -c '==' requirements.lock) packages"
+.venv/bin/uv pip compile --quiet --universal --generate-hashes --no-header --constraint requirements.lock \
+    benchmarks/requirements.in --output-file benchmarks/requirements.txt >/dev/null
+echo "wrote benchmarks/requirements.txt"

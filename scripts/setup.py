@@ -4,8 +4,6 @@ Standard library only, because it runs before anything is installed. May be kill
 that was not finished is built anew) and run twice at once (the second one waits).
 """
 
-from __future__ import annotations
-
 import contextlib
 import fcntl
 import hashlib
@@ -37,7 +35,8 @@ def refuse(text):
 
 
 def succeeds(*command):
-    return subprocess.run([str(c) for c in command], capture_output=True).returncode == 0
+    quiet = subprocess.DEVNULL
+    return subprocess.call([str(c) for c in command], stdout=quiet, stderr=quiet) == 0
 
 
 def run(*command):
@@ -88,8 +87,12 @@ def pip_setting(name):
 
 
 def package_sources():
-    """uv does not read pip's configuration, so mirrors and folders of wheels set there are passed on."""
+    """uv does not read pip's configuration, so mirrors and folders of wheels set there are passed on.
+
+    All are searched, as pip does; the hashes in the lock keep that safe.
+    """
     return [
+        "--index-strategy=unsafe-best-match",
         *(f"--index-url={url}" for url in pip_setting("index-url")[:1]),
         *(f"--extra-index-url={url}" for url in pip_setting("extra-index-url")),
         *(f"--find-links={folder}" for folder in pip_setting("find-links")),

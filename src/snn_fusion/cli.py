@@ -215,9 +215,25 @@ def plot(
 @app.command()
 def retrain(params: ParamsFile = None, as_json: Json = False) -> None:
     """Run the whole DAG once (what `make demo` does) and sum up what came out."""
+    from snn_fusion.registry.outcome import print_outcome
     from snn_fusion.registry.retrain import retrain
 
-    _stage(lambda p, w: retrain(p, w, params_file=params), params, as_json)
+    result = retrain(_params(params), Workspace.default(), params_file=params)
+    if as_json:
+        _show(result, as_json)
+    else:
+        print_outcome(result)
+
+
+@app.command()
+def ui(
+    airflow_port: Annotated[int, typer.Option(min=1, max=65535)] = 8080,
+    mlflow_port: Annotated[int, typer.Option(min=1, max=65535)] = 5000,
+) -> None:
+    """Start the Airflow and MLflow UIs, reachable from this machine only; Ctrl-C ends them."""
+    from snn_fusion.registry.ui import ui
+
+    ui(Workspace.default(), airflow_port, mlflow_port)
 
 
 @app.command("params")
@@ -229,6 +245,8 @@ def show_params(params: ParamsFile = None) -> None:
 def main() -> None:
     """Entry point: 0 done, 2 bad input or configuration, 1 anything else."""
     os.environ.update(TELEMETRY_OFF)
+    # Idle OpenMP threads sleep instead of spinning: on a busy machine spinning made training seven times slower.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         app()
     except SnnFusionError as error:

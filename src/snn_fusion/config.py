@@ -129,7 +129,7 @@ class EncodingParams(Section):
     @model_validator(mode="after")
     def _check(self) -> Self:
         _require(_ascending(self.taps), f"taps {self.taps} must ascend")
-        _require(self.taps[-1] < self.steps, f"tap {self.taps[-1]} must be below steps {self.steps}")
+        _require(self.taps[-1] < self.steps, f"taps {self.taps} must end below steps {self.steps}")
         return self
 
 
@@ -141,7 +141,7 @@ class NetworkParams(Section):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        _require(len(self.branch) > 0, "branch must name at least one sense")
+        _require(len(self.branch) > 0, "branch {} must name at least one sense")
         return self
 
 

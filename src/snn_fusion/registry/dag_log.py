@@ -1,0 +1,103 @@
+"""What a run of the DAG is doing, read from the JSON lines that `airflow dags test` prints."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections import deque
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+STAGES = ("import", "validate", "encode", "train", "evaluate", "register", "promote", "push")
+State = Literal["waiting", "running", "retrying", "done", "failed", "not run"]
+
+
+@dataclass
+class StageRun:
+    """One stage in one run of the DAG; `result` is the JSON line it printed, `output` its last other lines."""
+
+    name: str
+    state: State = "waiting"
+    started: float = 0.0
+    seconds: float = 0.0
+    exit_code: int | None = None
+    result: dict[str, Any] = field(default_factory=dict)
+    output: deque[str] = field(default_factory=lambda: deque(maxlen=200))
+
+    @property
+    def elapsed(self) -> float:
+        return time.monotonic() - self.started if self.state == "running" else self.seconds
+
+
+class DagLog:
+    """Follows a run, line by line. `other` keeps the last lines that belong to no stage."""
+
+    def __init__(self) -> None:
+        self.stages = {name: StageRun(name) for name in STAGES}
+        self.current: StageRun | None = None
+        self.other: deque[str] = deque(maxlen=60)
+
+    def feed(self, line: str) -> str | None:
+        """Take in one line of Airflow's output; returns the line that a stage printed, if it is one."""
+        try:
+            record = json.loads(line)
+            event, logger = str(record["event"]), str(record.get("logger", ""))
+        except (ValueError, KeyError, TypeError):
+            self.other.append(line)
+            return None
+        if match := re.match(r"\[DAG TEST\] (starting|end) task(?: task)?_id=(\S+)", event):
+            self._switch(match[1] == "starting", match[2])
+        elif self.current and logger.endswith("SubprocessHook"):
+            return self._output(self.current, event)
+        elif self.current and event == "Task instance state updated" and "new_state" in record:
+            self._finish(self.current, str(record["new_state"]))
+        elif record.get("level") in ("error", "critical"):
+            self.other.append(_with_exception(event, record))
+        return None
+
+    def close(self) -> None:
+        """The run is over: what has not started never will."""
+        for stage in self.stages.values():
+            if stage.state in ("running", "retrying"):
+                self._finish(stage, "failed")
+            elif stage.state == "waiting":
+                stage.state = "not run"
+
+    @property
+    def failed(self) -> StageRun | None:
+        return next((stage for stage in self.stages.values() if stage.state == "failed"), None)
+
+    def _switch(self, starting: bool, task: str) -> None:
+        self.current = self.stages.get(task) if starting else None
+        if self.current:
+            self.current.output.clear()
+            self.current.state, self.current.started = "running", time.monotonic()
+
+    def _output(self, stage: StageRun, event: str) -> str | None:
+        if match := re.fullmatch(r"Command exited with return code (-?\d+)", event):
+            stage.exit_code = int(match[1])
+            return None
+        if event.startswith("Running command: "):
+            stage.started = time.monotonic()  # what came before was Airflow's own time
+            return None
+        if event == "Output:" or event.startswith("Tmp dir root location: "):
+            return None
+        if event.startswith("{"):
+            try:
+                stage.result = json.loads(event)
+                return None
+            except ValueError:
+                pass
+        stage.output.append(event)
+        return event
+
+    def _finish(self, stage: StageRun, state: str) -> None:
+        stage.seconds = time.monotonic() - stage.started
+        names: dict[str, State] = {"success": "done", "up_for_retry": "retrying"}
+        stage.state = names.get(state, "failed")
+
+
+def _with_exception(event: str, record: dict[str, Any]) -> str:
+    raised = record.get("exception") or []
+    return event + "".join(f"\n{one.get('exc_type')}: {one.get('exc_value')}" for one in raised)

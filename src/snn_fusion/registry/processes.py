@@ -1,0 +1,60 @@
+"""Child processes that never outlive the command that started them."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from typing import IO
+
+import psutil
+
+
+@contextlib.contextmanager
+def running(
+    command: Sequence[str], env: Mapping[str, str], output: int | IO[str] = subprocess.PIPE
+) -> Iterator[subprocess.Popen[str]]:
+    """A process of its own group, stdout and stderr in one stream; ended with its descendants after the block."""
+    process = subprocess.Popen(
+        command,
+        env=env,
+        stdin=subprocess.DEVNULL,
+        stdout=output,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        start_new_session=True,
+    )
+    try:
+        yield process
+    finally:
+        end(process.pid)
+        process.wait()
+
+
+@contextlib.contextmanager
+def interruptible() -> Iterator[None]:
+    """SIGTERM and a closed terminal do what Ctrl-C does, so that the blocks of `running` are left in order."""
+    earlier = {number: signal.signal(number, _interrupt) for number in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in earlier.items():
+            signal.signal(number, handler)
+
+
+def _interrupt(_number: int, _frame: object) -> None:
+    raise KeyboardInterrupt
+
+
+def end(pid: int, patience_s: float = 5.0) -> None:
+    """Terminate a process and its descendants (Airflow gives each task a session); kill what stays after a while."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        alive = [psutil.Process(pid)]
+        for act in (psutil.Process.terminate, psutil.Process.kill):
+            family = {one for parent in alive for one in (parent, *parent.children(recursive=True))}
+            for one in family:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    act(one)
+            _, alive = psutil.wait_procs(family, timeout=patience_s)

@@ -1,0 +1,187 @@
+"""params.yaml: every wrong key and impossible value is refused, naming key, value and what is allowed."""
+
+from __future__ import annotations
+
+import copy
+import re
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+import yaml
+from pydantic import BaseModel
+
+from snn_fusion.config import Params, check_params, load_params
+from snn_fusion.errors import BadInput
+
+ROOT = Path(__file__).resolve().parent.parent
+RAW: dict[str, Any] = yaml.safe_load((ROOT / "params.yaml").read_text())
+
+
+def with_value(path: str, value: object) -> dict[str, Any]:
+    raw = copy.deepcopy(RAW)
+    *sections, key = path.split(".")
+    place: Any = raw
+    for section in sections:
+        place = place[int(section) if isinstance(place, list) else section]
+    place[key] = value
+    return raw
+
+
+def refusal(raw: object) -> str:
+    with pytest.raises(BadInput) as refused:
+        check_params(raw, "params.yaml")
+    assert refused.value.exit_code == 2
+    return str(refused.value)
+
+
+def test_the_projects_own_params_hold() -> None:
+    assert load_params(ROOT / "params.yaml").seed == 0
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("seed", -1, "seed = -1: input should be greater than or equal to 0"),
+        ("seed", 2**32, "seed = 4294967296: input should be less than 4294967296"),
+        ("seed", 1.5, "seed = 1.5: input should be a valid integer"),
+        ("seed", "0", "seed = '0': input should be a valid integer"),
+        ("seed", True, "seed = True: input should be a valid integer"),
+        ("seed", None, "seed = None: input should be a valid integer"),
+        ("data.sources", [], "data.sources = []: list should have at least 1 item after validation, not 0"),
+        ("data.split", "random", "data.split = 'random': string should match pattern '^(official|leave-out:.+)$'"),
+        ("data.validation_share", 0.5, "data.validation_share = 0.5: input should be less than 0.5"),
+        ("data.validation_share", 0, "data.validation_share = 0: input should be greater than 0"),
+        ("validation.max_bad_share", 1.1, "validation.max_bad_share = 1.1: input should be less than or equal to 1"),
+        (
+            "validation.disjoint_subjects",
+            ["smell"],
+            "validation.disjoint_subjects.0 = 'smell': input should be 'audio', 'events' or 'imu'",
+        ),
+        (
+            "validation.audio.rates_hz",
+            [0],
+            "validation.audio.rates_hz.0 = 0: input should be greater than or equal to 1",
+        ),
+        ("validation.audio.duration_s", [1.0], "validation.audio.duration_s.1: missing"),
+        (
+            "validation.audio.duration_s",
+            [2.0, 1.0],
+            "validation.audio.duration_s = [2.0, 1.0]: the first value must be below the second, 2.0 is not below 1.0",
+        ),
+        (
+            "validation.events.rate_hz",
+            [float("nan"), 1.0],
+            "validation.events.rate_hz.0 = nan: input should be a finite number",
+        ),
+        (
+            "validation.max_class_ratio",
+            0.5,
+            "validation.max_class_ratio = 0.5: input should be greater than or equal to 1",
+        ),
+        ("encoding.step_ms", 0, "encoding.step_ms = 0: input should be greater than 0"),
+        ("encoding.step_ms", float("inf"), "encoding.step_ms = inf: input should be a finite number"),
+        ("encoding.steps", 0, "encoding.steps = 0: input should be greater than or equal to 1"),
+        ("encoding.taps", [0, -4], "encoding.taps.1 = -4: input should be greater than or equal to 0"),
+        ("encoding.taps", [4, 0], "encoding.taps [4, 0] must ascend"),
+        ("encoding.taps", [0, 50], "encoding.taps [0, 50] must end below steps 50"),
+        ("encoding.audio.bands", 3, "encoding.audio.bands = 3: input should be greater than or equal to 4"),
+        ("encoding.audio.low_hz", 9000.0, "encoding.audio.low_hz 9000.0 must be below high_hz 3800.0"),
+        ("encoding.audio.thresholds_db", [-5.0, -36.0], "encoding.audio.thresholds_db [-5.0, -36.0] must ascend"),
+        ("encoding.events.grid", 129, "encoding.events.grid = 129: input should be less than or equal to 128"),
+        ("encoding.events.counts", [3, 1], "encoding.events.counts [3, 1] must ascend"),
+        ("network.joint", 0, "network.joint = 0: input should be greater than or equal to 1"),
+        ("network.branch", {}, "network.branch {} must name at least one sense"),
+        (
+            "network.recurrent",
+            ["readout"],
+            "network.recurrent.0 = 'readout': input should be 'audio', 'events', 'imu' or 'joint'",
+        ),
+        ("network.threshold", -1.0, "network.threshold = -1.0: input should be greater than 0"),
+        ("training.epochs", 0, "training.epochs = 0: input should be greater than or equal to 1"),
+        ("training.batch", "128", "training.batch = '128': input should be a valid integer"),
+        ("training.learning_rate", "fast", "training.learning_rate = 'fast': input should be a valid number"),
+        ("training.sense_dropout", 1.5, "training.sense_dropout = 1.5: input should be less than or equal to 1"),
+        ("registry.model", "a model", "registry.model = 'a model': string should match pattern '^[A-Za-z0-9_.-]+$'"),
+        ("registry.significance", 1.0, "registry.significance = 1.0: input should be less than 1"),
+        ("registry.max_drop", -0.01, "registry.max_drop = -0.01: input should be greater than or equal to 0"),
+    ],
+)
+def test_impossible_value_names_key_value_and_what_is_allowed(key: str, value: object, message: str) -> None:
+    assert refusal(with_value(key, value)) == f"params.yaml: {message}"
+
+
+def section_names(model: type[BaseModel], prefix: str = "") -> list[str]:
+    names = []
+    for name, field in model.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            names += [prefix + name, *section_names(field.annotation, f"{prefix}{name}.")]
+    return names
+
+
+@pytest.mark.parametrize("section", ["", *(f"{name}." for name in section_names(Params))])
+def test_unknown_key_is_refused_in_every_section(section: str) -> None:
+    assert f"{section}epocs: unknown key" in refusal(with_value(f"{section}epocs", 3))
+
+
+@pytest.mark.parametrize("section", section_names(Params))
+def test_missing_section_is_named(section: str) -> None:
+    raw = copy.deepcopy(RAW)
+    *outer, last = section.split(".")
+    place = raw
+    for name in outer:
+        place = place[name]
+    del place[last]
+    assert f"{section}: missing" in refusal(raw)
+
+
+def test_all_mistakes_are_listed_at_once() -> None:
+    raw = with_value("seed", -1)
+    raw["training"]["epochs"] = 0
+    raw["network"]["joints"] = 64
+    message = refusal(raw)
+    assert all(part in message for part in ("seed = -1", "training.epochs = 0", "network.joints: unknown key"))
+
+
+@pytest.mark.parametrize("raw", [None, [], "epochs: 3", 4])
+def test_a_file_that_is_not_a_mapping_is_refused(raw: object) -> None:
+    assert "the file" in refusal(raw)
+
+
+def test_a_file_that_is_not_yaml_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text("seed: [0\n")
+    with pytest.raises(BadInput, match=r"mine\.yaml: not YAML"):
+        load_params(file)
+
+
+def test_a_file_that_is_not_there_is_named_with_a_remedy(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match=r"absent\.yaml: no such file \(.*--params"):
+        load_params(tmp_path / "absent.yaml")
+
+
+def test_a_python_object_in_the_file_is_not_built(tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text("seed: !!python/object/apply:os.getcwd []\n")
+    with pytest.raises(BadInput, match="not YAML"):
+        load_params(file)
+
+
+def test_a_date_is_refused_by_name() -> None:
+    with pytest.raises(BadInput, match="only plain values"):
+        check_params(yaml.safe_load("seed: 2026-01-01"), "params.yaml")
+
+
+def key_names(model: type[BaseModel]) -> set[str]:
+    names = set()
+    for name, field in model.model_fields.items():
+        names.add(name)
+        for part in (field.annotation, *get_args(field.annotation)):
+            if isinstance(part, type) and issubclass(part, BaseModel):
+                names |= key_names(part)
+    return names
+
+
+def test_the_documentation_names_every_key() -> None:
+    documented = set(re.findall(r"`([a-z0-9_]+)`", (ROOT / "docs" / "params.md").read_text()))
+    assert key_names(Params) - documented == set()
