@@ -77,7 +77,7 @@ def disk_errors(where: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES):
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES):
             raise
         remedy = "free some space or point SNN_FUSION_HOME at another disk; earlier results are untouched"
         raise BadInput(error.filename or where, f"cannot write: {error.strerror}", remedy) from error
@@ -124,12 +124,15 @@ class Workspace:
         return str(self.stamp(stage)["digest"])
 
     @contextlib.contextmanager
-    def lock(self, purpose: str) -> Iterator[None]:
-        """One writer a workspace. A second one waits, saying for whom; a killed holder lets go by itself."""
+    def lock(self, purpose: str, name: str = ".lock") -> Iterator[None]:
+        """One writer a workspace. A second one waits, saying for whom; a killed holder lets go by itself.
+
+        Not to be taken twice by one process. Another `name` is another lock, to be taken before this one.
+        """
         with disk_errors(self.root):
             self.root.mkdir(parents=True, exist_ok=True)
-        holder = self.path(".lock.json")
-        lock = FileLock(self.path(".lock"))
+        holder = self.path(f"{name}.json")
+        lock = FileLock(self.path(name))
         try:
             lock.acquire(timeout=0)
         except Timeout:
@@ -145,9 +148,13 @@ class Workspace:
             holder.unlink(missing_ok=True)
             lock.release()
 
-    def build(
-        self, stage: str, inputs: Mapping[str, str], work: Callable[[Path], dict[str, Any]]
-    ) -> dict[str, Any]:
+    def settle(self, stage: str) -> None:
+        """Put the stage's folder back if a kill came between the two renames of `build`; needs the lock."""
+        final, old = self.path(stage), self.path(".old", stage)
+        if old.exists() and not final.exists():
+            old.rename(final)
+
+    def build(self, stage: str, inputs: Mapping[str, str], work: Callable[[Path], dict[str, Any]]) -> dict[str, Any]:
         """Run a stage once for these inputs and put its folder in place whole.
 
         `work(out)` writes into an empty folder and returns the stage's result (plain JSON values). Nothing is done
@@ -156,8 +163,7 @@ class Workspace:
         """
         with self.lock(stage), disk_errors(self.path(stage)):
             final, building, old = self.path(stage), self.path(".building", stage), self.path(".old", stage)
-            if old.exists() and not final.exists():  # killed between the two renames below
-                old.rename(final)
+            self.settle(stage)
             if (final / STAMP).exists():
                 stamp = self.stamp(stage)
                 if stamp["inputs"] == dict(inputs):

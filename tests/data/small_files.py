@@ -86,3 +86,10 @@ def write_own(root: Path, n: int = 4) -> Path:
         lines.append(f"take{i},{'yes' if i % 2 else 'no'},{split},s{i % 3},sound/{i}.wav,camera/{i}.bin,touch/{i}.csv")
     (root / "recordings.csv").write_text("\n".join(lines) + "\n")
     return root
+
+
+def z_bytes(data: bytes) -> bytes:
+    """Up to 250 bytes in the form of Unix compress: magic, then each byte as a code of 9 bits, lowest bit first."""
+    assert len(data) <= 250
+    bits = sum(byte << 9 * n for n, byte in enumerate(data))
+    return b"\x1f\x9d\x90" + bits.to_bytes((9 * len(data) + 7) // 8, "little")

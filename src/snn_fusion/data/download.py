@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import http.client
+import ssl
 import time
 import urllib.error
 import urllib.request
@@ -16,12 +17,12 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColu
 
 from snn_fusion.errors import BadInput, SnnFusionError
 
-BLOCK = 1 << 18
+BLOCK = 1 << 16
 TIMEOUT_S = 15.0
-TRIES = 4
+TRIES = 3
 WAIT_S = 1.0  # before the second try; doubled before each further one
 RETRIED = (408, 429, 500, 502, 503, 504)
-LOST = (urllib.error.URLError, http.client.HTTPException, ConnectionError, TimeoutError)
+LOST = (urllib.error.URLError, http.client.HTTPException, ConnectionError, TimeoutError, ssl.SSLError)
 
 
 class Unreachable(SnnFusionError):
@@ -51,19 +52,30 @@ def download(url: str, target: Path, checksum: str, tries: int = TRIES) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     part = target.with_name(target.name + ".part")
     with _bar(target.name) as bar:
-        for number in range(tries):
-            try:
-                _fetch(url, part, bar)
-                break
-            except LOST as error:
-                if _is_final(error) or number == tries - 1:
-                    raise Unreachable(f"{url}: cannot be fetched: {_reason(error)}") from error
-                time.sleep(WAIT_S * 2**number)
+        _fetch_all(url, part, bar, tries)
     if found := check(part, checksum):
         part.unlink()
         remedy = "what came is deleted; try again, and if it stays so the file at its home has changed"
         raise BadInput(url, f"wrong checksum: expected {checksum}, found {found}", remedy)
     part.replace(target)
+
+
+def _fetch_all(url: str, part: Path, progress: Callable[[int, int], None], tries: int) -> None:
+    """Fetch until all is there; gives up after `tries` failures in a row that brought nothing new."""
+    failures = 0
+    while True:
+        before = _size(part)
+        try:
+            return _fetch(url, part, progress)
+        except LOST as error:
+            failures = 1 if _size(part) > before else failures + 1
+            if _is_final(error) or failures >= tries:
+                raise Unreachable(f"{url}: cannot be fetched: {_reason(error)}") from error
+            time.sleep(WAIT_S * 2 ** (failures - 1))
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
 
 
 def check(path: Path, checksum: str) -> str | None:
@@ -76,13 +88,11 @@ def check(path: Path, checksum: str) -> str | None:
 
 def _fetch(url: str, part: Path, progress: Callable[[int, int], None]) -> None:
     """Fetch the rest of `part`. Raises one of LOST if the connection breaks."""
-    answer = _ask(url, part.stat().st_size if part.exists() else 0)
+    answer = _ask(url, _size(part))
     if answer is None:
         return
     done = answer.start
-    with answer.body as body, part.open("r+b" if done else "wb") as file:
-        file.seek(done)
-        file.truncate()
+    with answer.body as body, part.open("ab" if done else "wb") as file:
         while block := body.read(BLOCK):
             file.write(block)
             done += len(block)
@@ -120,10 +130,10 @@ def _reason(error: Exception) -> str:
 
 
 class _bar:  # noqa: N801 - used as a function
-    """Progress on stderr: a bar on a terminal, else a line each tenth of the file."""
+    """Progress on stderr: a bar on a terminal, else a line each quarter of the file."""
 
     def __init__(self, name: str) -> None:
-        self.name, self.console, self.tenth = name, Console(stderr=True), -1
+        self.name, self.console, self.quarter = name, Console(stderr=True), -1
         columns = ("{task.description}", BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
         self.progress = Progress(*columns, console=self.console, transient=True)
         self.task = self.progress.add_task(f"fetching {name}", total=None)
@@ -138,7 +148,8 @@ class _bar:  # noqa: N801 - used as a function
 
     def __call__(self, done: int, total: int) -> None:
         self.progress.update(self.task, completed=done, total=total or None)
-        tenth = 10 * done // total if total else 0
-        if not self.console.is_terminal and tenth > self.tenth:
-            self.tenth = tenth
-            self.console.print(f"fetching {self.name}: {done >> 20} of {total >> 20} MB", highlight=False)
+        quarter = 4 * done // total if total else 0
+        if not self.console.is_terminal and quarter > self.quarter:
+            self.quarter = quarter
+            of = f" of {total / 1e6:.1f}" if total else ""
+            self.console.print(f"fetching {self.name}: {done / 1e6:.1f}{of} MB", highlight=False)

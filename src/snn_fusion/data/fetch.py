@@ -35,7 +35,7 @@ class Source:
 
 
 def fetch(wanted: Sequence[str], imported: Iterable[str], ws: Workspace, seed: int) -> list[Source]:
-    """Get every wanted source that is not imported yet.
+    """Get every wanted source that is not imported yet. One process a workspace may do so at a time.
 
     If no public source that is wanted can be had, neither here nor from its home, the synthetic one is returned in
     their place. Raises BadInput for a name that means nothing, and if only some of the public sources can be had.
@@ -88,7 +88,7 @@ def _from_home(name: str, ws: Workspace, tries: int) -> Source:
     downloads = ws.path("downloads")
     whole, unpacking = downloads / name, downloads / f".{name}"
     source = Source(name, whole, "download", temporary=True)
-    with ws.lock(f"import: fetching {name}"), disk_errors(downloads):
+    with disk_errors(downloads):
         if whole.is_dir():  # unpacked by an import that was killed
             return source
         say(f"{public.title}: {public.homepage}, licence {public.licence}")
@@ -106,7 +106,7 @@ def _from_home(name: str, ws: Workspace, tries: int) -> Source:
 def _generate(ws: Workspace, seed: int) -> Source:
     from snn_fusion.data.synthetic import generate
 
-    folder = ws.path("downloads", f".{SYNTHETIC}-{os.getpid()}")
+    folder = ws.path("downloads", SYNTHETIC)
     with disk_errors(folder):
         remove_tree(folder)
         folder.mkdir(parents=True)

@@ -83,12 +83,18 @@ def _rebased(row: Row, prefix: str) -> Row:
 
 
 def with_checksums(root: Path, row: Row) -> Row:
-    """The row with the SHA-256 of each of its files. Raises BadRecording if one is given and differs."""
+    """The row with the SHA-256 of each of its files.
+
+    Raises BadRecording if a file cannot be read, or if its SHA-256 is given and differs.
+    """
     return replace(row, senses={sense: _with_checksum(root, ref) for sense, ref in row.senses.items()})
 
 
 def _with_checksum(root: Path, ref: Ref) -> Ref:
-    found = _checksum(root, ref.path)
+    try:
+        found = _checksum(root, ref.path)
+    except OSError as error:
+        raise BadRecording(root / ref.path, f"cannot be read: {error.strerror}") from error
     if ref.sha256 and ref.sha256 != found:
         problem = f"wrong checksum: expected {ref.sha256}, found {found}"
         raise BadRecording(root / ref.path, problem, "fetch the file again, or mend recordings.csv")

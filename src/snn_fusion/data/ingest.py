@@ -35,10 +35,6 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 Damage = dict[str, str]  # source, path, reason
 
 
-class _Moved(Exception):
-    """Another import put something in place meanwhile."""
-
-
 @dataclass(frozen=True)
 class Imported:
     """What the recordings folder holds; paths of rows begin with their source's name."""
@@ -69,15 +65,11 @@ def import_recordings(
     """Import a folder, or every source in `data.sources` that is missing; other sources stay as they are.
 
     Returns counts. Raises BadRecordings listing every damaged file, unless `quarantine` sets them aside, and BadInput;
-    nothing changes then. Two imports at once end as if one had come after the other.
+    nothing changes then. A second import waits for the first.
     """
-    while True:
-        try:
-            result = _import(params, ws, source, name, quarantine)
-            break
-        except _Moved:
-            continue
-    imported = _read(ws)
+    with ws.lock("import", ".import.lock"):
+        result = _import(params, ws, source, name, quarantine)
+        imported = _read(ws)
     there = {row.source for row in imported.rows}
     if source is None:
         select_sources(imported.rows, params.data.sources)
@@ -93,7 +85,8 @@ def import_recordings(
 
 def _import(params: Params, ws: Workspace, folder: Path | None, name: str | None, quarantine: bool) -> dict[str, Any]:
     with ws.lock("import"):
-        before = _read(ws)
+        ws.settle(STAGE)
+    before = _read(ws)
     if folder is not None:
         sources = _sources_in(folder, name)
     else:
@@ -103,13 +96,7 @@ def _import(params: Params, ws: Workspace, folder: Path | None, name: str | None
         kept = [n for n in before.origins if n not in {s.name for s in sources}]
         inputs = {"schema": str(SCHEMA)} | {_input(n): before.inputs[_input(n)] for n in kept}
         inputs |= {_input(batch.source.name): batch.digest for batch in batches}
-
-        def work(out: Path) -> dict[str, Any]:
-            if _read(ws).inputs != before.inputs:
-                raise _Moved
-            return _write(out, ws.path(STAGE), before, kept, batches)
-
-        result = ws.build(STAGE, inputs, work)
+        result = ws.build(STAGE, inputs, lambda out: _write(out, ws.path(STAGE), before, kept, batches))
     finally:
         with disk_errors(ws.root):
             for one in sources:
@@ -200,6 +187,9 @@ def _read(ws: Workspace) -> Imported:
     try:
         quarantine = json.loads((folder / QUARANTINE).read_text())
         origins = json.loads((folder / SOURCES).read_text())
+        missing = [name for name in origins if not (folder / name).is_dir()]
+        if missing:
+            raise OSError(f"no folder {missing[0]}")
     except (OSError, ValueError) as error:
         raise BadInput(folder, f"damaged: {error}", f"remove {folder} and import again") from None
     rows = tuple(read_manifest(folder / MANIFEST))
