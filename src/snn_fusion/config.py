@@ -104,8 +104,16 @@ class ImuChannel(Section):
     codes: Annotated[dict[Literal["level", "integral", "integral2", "delta"], Positive], Field(min_length=1)]
 
 
+class ImuPlane(Section):
+    x: str
+    y: str
+    directions: Annotated[int, Field(ge=4, le=64)]
+    floor: Positive
+
+
 class ImuCode(Section):
     channels: Annotated[list[ImuChannel], Field(min_length=1)]
+    planes: list[ImuPlane]
     thresholds: Annotated[list[Finite], Field(min_length=1)]
     leak_s: Positive
 
@@ -114,6 +122,8 @@ class ImuCode(Section):
         _require(_ascending(self.thresholds), f"thresholds {self.thresholds} must ascend")
         names = [c.name for c in self.channels]
         _require(len(set(names)) == len(names), f"channels name {names} twice")
+        unknown = {name for plane in self.planes for name in (plane.x, plane.y)} - set(names)
+        _require(not unknown, f"planes name {sorted(unknown)}, which channels do not: {names}")
         return self
 
 

@@ -53,7 +53,7 @@ def vary(signal: Signal, rng: Rng, step_ms: float) -> Signal:
     """A plausible other recording of the same thing: another voice, hand or place, and often some noise."""
     match signal:
         case Audio():
-            varied: Signal = _tilt(_resample(signal, math.exp(rng.uniform(-0.18, 0.18))), rng.uniform(-0.5, 0.5))
+            varied: Signal = _colour(_resample(signal, math.exp(rng.uniform(-0.22, 0.22))), rng.uniform(-0.6, 0.6, 2))
         case Events():
             varied = _affine(signal, rng)
         case Imu():
@@ -80,11 +80,10 @@ def _resample(signal: Audio, speed: float) -> Audio:
     return replace(signal, samples=samples.astype(np.float32))
 
 
-def _tilt(signal: Audio, amount: float) -> Audio:
-    """A spectral tilt, as of another microphone: y[n] = x[n] + amount * x[n - 1]."""
-    samples = signal.samples.copy()
-    samples[1:] += np.float32(amount) * signal.samples[:-1]
-    return replace(signal, samples=samples)
+def _colour(signal: Audio, taps: npt.NDArray[np.float64]) -> Audio:
+    """Another microphone or room: a short random filter, y[n] = x[n] + taps[0] * x[n - 1] + taps[1] * x[n - 2]."""
+    filtered = np.convolve(signal.samples, [1.0, *taps])[: len(signal.samples)]
+    return replace(signal, samples=filtered.astype(np.float32))
 
 
 def _drop(signal: Events, probability: float, rng: Rng) -> Events:
@@ -103,20 +102,25 @@ def _background(signal: Events, rate: float, rng: Rng) -> Events:
     return _sorted(signal, np.concatenate([signal.events, false]))
 
 
+def _random_map(rng: Rng, size: float) -> npt.NDArray[np.float64]:
+    """A random linear map of the plane: turned by up to 14 degrees, slanted, scaled by up to `size` (log), squeezed."""
+    angle, slant, squeeze = rng.uniform(-0.25, 0.25), rng.uniform(-0.25, 0.25), rng.uniform(-0.15, 0.15)
+    turn = np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
+    shear = np.array([[math.exp(squeeze), slant], [0.0, math.exp(-squeeze)]])
+    found: npt.NDArray[np.float64] = math.exp(rng.uniform(-size, size)) * turn @ shear
+    return found
+
+
 def _affine(signal: Events, rng: Rng) -> Events:
-    """Turned by up to 12 degrees, scaled by 15 %, shifted by 8 % of the sensor, played 10 % faster or slower."""
-    angle, scale = rng.uniform(-0.21, 0.21), math.exp(rng.uniform(-0.15, 0.15))
-    size = np.array([signal.width, signal.height])
-    shift, speed = rng.uniform(-0.08, 0.08, 2) * size, math.exp(rng.uniform(-0.1, 0.1))
-    cos, sin = scale * math.cos(angle), scale * math.sin(angle)
+    """Seen from elsewhere: mapped about the centre, shifted by up to 8 % of the sensor, 10 % faster or slower."""
+    size = np.array([[signal.width], [signal.height]])
+    shift, speed = rng.uniform(-0.08, 0.08, (2, 1)) * size, math.exp(rng.uniform(-0.1, 0.1))
     # jitter within the pixel, so that scaling up leaves no regular holes
-    jitter = rng.random((2, len(signal.events)))
-    x, y = signal.events["x"] + jitter[0] - size[0] / 2, signal.events["y"] + jitter[1] - size[1] / 2
-    new_x = np.floor(cos * x - sin * y + size[0] / 2 + shift[0])
-    new_y = np.floor(sin * x + cos * y + size[1] / 2 + shift[1])
-    inside = (new_x >= 0) & (new_x < size[0]) & (new_y >= 0) & (new_y < size[1])
+    place = np.stack([signal.events["x"], signal.events["y"]]) + rng.random((2, len(signal.events)))
+    moved = np.floor(_random_map(rng, 0.15) @ (place - size / 2) + size / 2 + shift)
+    inside = ((moved >= 0) & (moved < size)).all(axis=0)
     events = signal.events[inside].copy()
-    events["x"], events["y"] = new_x[inside], new_y[inside]
+    events["x"], events["y"] = moved[:, inside]
     events["t"] = events["t"] / speed
     return _sorted(signal, events)
 
@@ -126,23 +130,18 @@ def _sorted(signal: Events, events: npt.NDArray[np.void]) -> Events:
 
 
 def _other_hand(signal: Imu, rng: Rng) -> Imu:
-    """Another speed, size and slant: time by up to 15 %, size by up to 20 %, the x-y plane turned by up to 10 degrees.
+    """Another hand: faster or slower by up to 40 %, of another size and slant.
 
-    Channels `*_x` and `*_y` of one prefix turn together. Accelerations (m/s^2) follow the square of the speed, rates
-    (rad/s) the speed; other channels keep their values.
+    Channels `*_x` and `*_y` of one prefix are a plane and are mapped together. Accelerations (m/s^2) follow the
+    square of the speed, rates (rad/s) the speed; other channels keep their values.
     """
-    speed, size, angle = math.exp(rng.uniform(-0.15, 0.15)), math.exp(rng.uniform(-0.2, 0.2)), rng.uniform(-0.17, 0.17)
+    speed, plane = math.exp(rng.uniform(-0.35, 0.35)), _random_map(rng, 0.35)
     values = signal.values.copy()
     for column, (name, unit) in enumerate(zip(signal.channels, signal.units, strict=True)):
-        if unit == "m/s^2":
-            values[:, column] *= size * speed**2
-        elif unit == "rad/s":
-            values[:, column] *= speed
         partner = name[:-2] + "_y"
         if name.endswith("_x") and partner in signal.channels:
-            other = signal.channels.index(partner)
-            x, y = values[:, column].copy(), values[:, other].copy()
-            values[:, column] = math.cos(angle) * x - math.sin(angle) * y
-            values[:, other] = math.sin(angle) * x + math.cos(angle) * y
+            pair = [column, signal.channels.index(partner)]
+            values[:, pair] = values[:, pair] @ plane.T
+        values[:, column] *= {"m/s^2": speed**2, "rad/s": speed}.get(unit, 1.0)
     t = np.round(signal.t / speed).astype(np.int64)
     return replace(signal, t=t, values=values)

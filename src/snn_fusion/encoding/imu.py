@@ -12,10 +12,11 @@ from snn_fusion.errors import BadInput
 
 
 def channels(params: EncodingParams) -> int:
-    """Per channel and code: one input a threshold, or two (rising, falling) for `delta`."""
+    """Per channel and code: one input a threshold, or two (rising, falling) for `delta`; then the planes' sectors."""
     per_code = {"delta": 2}
     codes = [code for channel in params.imu.channels for code in channel.codes]
-    return sum(per_code.get(code, len(params.imu.thresholds)) for code in codes)
+    scalar = sum(per_code.get(code, len(params.imu.thresholds)) for code in codes)
+    return scalar + sum(plane.directions for plane in params.imu.planes)
 
 
 def encode(signal: Imu, params: EncodingParams) -> npt.NDArray[np.bool_]:
@@ -24,16 +25,19 @@ def encode(signal: Imu, params: EncodingParams) -> npt.NDArray[np.bool_]:
     `level` codes the value, `integral` and `integral2` its leaky integral over time once and twice (acceleration
     gives velocity and position), each in multiples of the code's scale: above a positive threshold or below a
     negative one spikes (a thermometer to both sides, silent at rest). `delta` spikes when the value rose or fell by
-    the scale since its last such spike. Causal; silent after the last sample.
+    the scale since its last such spike. A plane codes the direction of two channels' integrals (of movement), in
+    overlapping sectors, whatever its speed above the floor. Causal; silent after the last sample.
 
     Raises BadInput if the recording lacks a channel of `encoding.imu.channels` or has it in another unit.
     """
     values = select(signal, params)  # (samples, channels)
     at = _last_sample(signal.t, params)
     parts = []
+    integrals: dict[str, npt.NDArray[np.float64]] = {}
     for column, channel in enumerate(params.imu.channels):
         value = np.ascontiguousarray(values[:, column], np.float64)
         once = _integrate(signal.t, value, params.imu.leak_s)
+        integrals[channel.name] = once[at]
         derived = {
             "level": value,
             "integral": once,
@@ -44,6 +48,8 @@ def encode(signal: Imu, params: EncodingParams) -> npt.NDArray[np.bool_]:
                 parts.append(_changes(value[at], scale))
             else:
                 parts.append(_thermometer(derived[code][at] / scale, np.asarray(params.imu.thresholds)))
+    for plane in params.imu.planes:
+        parts.append(_direction(integrals[plane.x], integrals[plane.y], plane.directions, plane.floor))
     spikes = np.zeros((params.steps, channels(params)), bool)
     spikes[: len(at)] = np.concatenate(parts, axis=1)
     return spikes
@@ -75,6 +81,19 @@ def _thermometer(value: npt.NDArray[np.float64], thresholds: npt.NDArray[np.floa
     above = (thresholds > 0) & (value[:, None] > thresholds)
     below = (thresholds <= 0) & (value[:, None] < thresholds)
     return above | below
+
+
+def _direction(
+    x: npt.NDArray[np.float64], y: npt.NDArray[np.float64], sectors: int, floor: float
+) -> npt.NDArray[np.bool_]:
+    """(steps, sectors): the direction is within a sector's width of its centre, so two neighbours spike together.
+
+    A population code of direction, as motor cortex has one (Georgopoulos et al. 1986).
+    """
+    width = 2 * np.pi / sectors
+    apart = np.arctan2(y, x)[:, None] - width * np.arange(sectors)
+    near: npt.NDArray[np.bool_] = np.abs((apart + np.pi) % (2 * np.pi) - np.pi) < width
+    return near & (np.hypot(x, y) > floor)[:, None]
 
 
 @njit(cache=True, nogil=True)
