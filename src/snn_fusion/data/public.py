@@ -45,7 +45,8 @@ PUBLIC_SETS = {
             "Free Spoken Digit Dataset 1.0.9",
             "https://github.com/Jakobovski/free-spoken-digit-dataset",
             "CC BY-SA 4.0",
-            "Z. Jackson et al., Free Spoken Digit Dataset, v1.0.9, 2020. doi:10.5281/zenodo.1342401",
+            "Z. Jackson, C. Souza, J. Flaks, Y. Pan, H. Nicolas, A. Thite, Free Spoken Digit Dataset, Zenodo, 2018. "
+            "doi:10.5281/zenodo.1342401",
             (
                 Archive(
                     "https://github.com/Jakobovski/free-spoken-digit-dataset/archive/v1.0.9.tar.gz",

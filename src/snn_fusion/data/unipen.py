@@ -17,7 +17,7 @@ import numpy.typing as npt
 from snn_fusion.errors import BadRecording
 
 SUFFIXES = (".tra", ".tes", ".unipen")
-RATE_HZ = 100  # pendigits: a point each 10 ms
+RATE_HZ = 100  # assumption: pendigits' page says "100 miliseconds", at which a digit would take 4 s
 UNIT_M = 1e-4  # assumption: one tablet unit is 0.1 mm (pendigits does not say)
 GAP_MS = 100  # from the last point of a stroke to the first of the next, if no .DT says otherwise
 MAX_GAP_MS = 3_600_000
