@@ -144,7 +144,8 @@ class _bar:  # noqa: N801 - used as a function
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.progress.stop()
+        if self.console.is_terminal:
+            self.progress.stop()
 
     def __call__(self, done: int, total: int) -> None:
         self.progress.update(self.task, completed=done, total=total or None)

@@ -55,6 +55,7 @@ def fetch(wanted: Sequence[str], imported: Iterable[str], ws: Workspace, seed: i
                 sources.append(_from_home(name, ws, tries=1 if failures else TRIES))
             except Unreachable as error:
                 failures[name] = error
+                say(str(error))
     public = [name for name in wanted if name in PUBLIC_SETS]
     if failures and len(failures) < len(public):
         reasons = "; ".join(f"{name}: {error}" for name, error in failures.items())
