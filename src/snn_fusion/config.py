@@ -38,6 +38,7 @@ class Section(BaseModel):
 class DataParams(Section):
     sources: Annotated[list[str], Field(min_length=1)]
     split: Annotated[str, Field(pattern=r"^(official|leave-out:.+)$")]
+    most_per_class: Count
     validation_share: Annotated[float, Field(gt=0, lt=0.5)]
 
 
@@ -152,6 +153,8 @@ class NetworkParams(Section):
     @model_validator(mode="after")
     def _check(self) -> Self:
         _require(len(self.branch) > 0, "branch {} must name at least one sense")
+        unknown = sorted(set(self.recurrent) - {*self.branch, "joint"})
+        _require(not unknown, f"recurrent {unknown} are not among the branches {sorted(self.branch)} or joint")
         return self
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from snn_fusion.data.dataset import apply_split, join_by_label, select_sources
+from snn_fusion.data.dataset import apply_split, at_most, join_by_label, select_sources
 from snn_fusion.data.manifest import Ref, Row
 from snn_fusion.data.recording import SENSES, Sense
 from snn_fusion.errors import BadInput
@@ -72,6 +72,14 @@ def test_another_seed_joins_differently() -> None:
 def test_recordings_of_several_senses_are_passed_through() -> None:
     both = Row("both", "1", "train", "lab", {"audio": Ref("a", "", ""), "imu": Ref("b", "", "")})
     assert join_by_label([both, row("x")], 0, True) == [both]
+
+
+@given(ROWS, st.integers(1, 5))
+def test_at_most_so_many_of_each_source_split_and_label_are_kept_in_order(rows: list[Row], most: int) -> None:
+    kept = at_most(rows, most, seed=0)
+    groups, before = (Counter((r.source, r.split, r.label) for r in some) for some in (kept, rows))
+    assert groups == {key: min(most, count) for key, count in before.items()}
+    assert kept == [row for row in rows if row in kept] == at_most(rows, most, seed=0)
 
 
 def test_official_keeps_the_split() -> None:

@@ -30,7 +30,7 @@ def raw_params(**training: Any) -> dict[str, Any]:
     raw["encoding"]["audio"]["bands"] = 4
     raw["encoding"]["events"]["grid"] = 3
     raw["network"] |= {"branch": {"audio": 12, "events": 12, "imu": 12}, "joint": 12}
-    small = {"epochs": 4, "batch": 16, "recordings_per_epoch": 48, "learning_rate": 0.01}
+    small = {"epochs": 4, "batch": 16, "recordings_per_epoch": 48, "learning_rate": 0.01, "sense_dropout": 0.5}
     raw["training"] |= {**small, **training}
     return raw
 

@@ -120,3 +120,10 @@ def test_weights_are_scaled_to_the_threshold_so_a_large_one_is_no_harm(ready: Wo
 def test_without_encoded_spikes_the_message_says_what_to_run(workspace: Workspace, small: Params) -> None:
     with pytest.raises(BadInput, match=r"this stage has not been run .*snn-fusion encode"):
         train(small, workspace)
+
+
+def test_a_sense_that_the_network_has_no_branch_for_is_not_used(ready: Workspace) -> None:
+    raw = raw_params(epochs=1)
+    del raw["network"]["branch"]["imu"]
+    train(check_params(raw), ready)
+    assert load_graph(ready.path("trained", "graph")).network.senses == ("audio", "events")

@@ -62,6 +62,19 @@ def apply_split(rows: Sequence[Row], split: str) -> list[Row]:
     return rows
 
 
+def at_most(rows: Sequence[Row], most: int, seed: int) -> list[Row]:
+    """At most so many rows of each source, split and label, picked at random; what remains keeps its order."""
+    groups: dict[tuple[str, str, str], list[Row]] = defaultdict(list)
+    for row in rows:
+        groups[row.source, row.split, row.label].append(row)
+    kept = {
+        row.id
+        for key, group in groups.items()
+        for row in (_pick(group, most, f"{seed}/{'/'.join(key)}/most") if len(group) > most else group)
+    }
+    return [row for row in rows if row.id in kept]
+
+
 def join_by_label(rows: Sequence[Row], seed: int, reuse: bool) -> list[Row]:
     """Join recordings of single senses to recordings of all senses, at random within a split and a label.
 

@@ -69,7 +69,8 @@ def _read(params: Params, ws: Workspace) -> TrainingData:
     stores = {sense: SpikeStore.open(ws.path("encoded", f"{sense}.arrow")) for sense in SENSES}
     joined = read_manifest(ws.path("validated", "joined.parquet"))
     single = read_manifest(ws.path("validated", "recordings.parquet"))
-    return training_data(params, {s: store for s, store in stores.items() if len(store)}, joined, single)
+    used = {s: store for s, store in stores.items() if len(store) and s in params.network.branch}
+    return training_data(params, used, joined, single)
 
 
 def _table(history: list[dict[str, float]]) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from snn_fusion.config import Params
-from snn_fusion.data.dataset import SYNTHETIC, apply_split, join_by_label, select_sources
+from snn_fusion.data.dataset import SYNTHETIC, apply_split, at_most, join_by_label, select_sources
 from snn_fusion.data.manifest import SPLITS, Row, read_manifest, write_manifest
 from snn_fusion.data.recording import Sense
 from snn_fusion.errors import BadInput
@@ -63,7 +63,7 @@ def validate(params: Params, ws: Workspace) -> dict[str, Any]:
     reference = ws.path(*REFERENCE)
     inputs = {
         "recordings": ws.digest("recordings"),
-        "params": digest(params.data.sources, params.data.split, params.validation, _wanted(params), params.seed),
+        "params": digest(params.data, params.validation, _wanted(params), params.seed),
         "reference": file_digest(reference) if reference.exists() else "",
         "code": code_digest("validation", "data"),
     }
@@ -87,6 +87,7 @@ def _wanted(params: Params) -> list[tuple[str, str]]:
 def _validate(params: Params, ws: Workspace, out: Path) -> dict[str, Any]:
     rows = read_manifest(ws.path("recordings", "manifest.parquet"))
     rows = apply_split(select_sources(rows, params.data.sources), params.data.split)
+    rows = at_most(rows, params.data.most_per_class, params.seed)
     measurements, validator = measure_rows(ws.path("recordings"), rows, params, meanwhile=_validator)
 
     limits = sense_checks(params)
