@@ -26,8 +26,8 @@ from tests.training.conftest import raw_params
 COMMAND = [Path(sys.executable).with_name("snn-fusion"), "train", "--json"]
 
 
-def test_it_learns_and_leaves_a_whole_graph_and_its_curves(ready: Workspace, small: Params) -> None:
-    result = train(small, ready)
+def test_it_learns_and_leaves_a_whole_graph_and_its_curves(ready: Workspace) -> None:
+    result = train(check_params(raw_params(epochs=8, recordings_per_epoch=96)), ready)
     assert result["val_accuracy_fused"] > 0.9
     graph = load_graph(ready.path("trained", "graph"))
     assert graph.weights_digest == result["weights_digest"] and graph.classes == ("a", "b", "c")
