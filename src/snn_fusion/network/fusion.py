@@ -89,7 +89,7 @@ class FusionNetwork(nn.Module):
                 current = gather(inputs[sense], self.input[sense]).view(n, -1, self.params.branch[sense])
                 spikes[sense] = self._fire(sense, current)
                 joint_current.append(spikes[sense] @ self.joint[sense])
-        spikes[JOINT] = self._fire(JOINT, torch.stack(joint_current).sum(0))
+        spikes[JOINT] = self._fire(JOINT, sum(joint_current[1:], joint_current[0]))
         return li_scan(spikes[JOINT] @ self.readout, self.beta[READOUT]), spikes
 
     def _fire(self, name: str, current: Tensor) -> Tensor:
@@ -109,7 +109,7 @@ class FusionNetwork(nn.Module):
             current = fired @ self.joint[sense]
             self.joint[sense].mul_(deviation / current[fired.any(-1)].std().clamp_min(1e-6))
             joint_current.append(fired @ self.joint[sense])
-        fired = self._fire(JOINT, torch.stack(joint_current).sum(0))
+        fired = self._fire(JOINT, sum(joint_current[1:], joint_current[0]))
         potential = li_scan(fired @ self.readout, self.beta[READOUT])
         self.readout.mul_(1 / potential[:, -1].std().clamp_min(1e-6))
 

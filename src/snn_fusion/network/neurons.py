@@ -13,6 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from snn_fusion.network import kernels
+
 
 @dataclass(frozen=True)
 class LIF:
@@ -93,21 +95,22 @@ class _LIFScan(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, current: Tensor, beta: Tensor, threshold: float, slope: float) -> Tensor:
-        potential = torch.empty_like(current.transpose(0, 1), memory_format=torch.contiguous_format)  # (T, B, N)
-        state = torch.zeros_like(current[:, 0])
-        for t, now in enumerate(current.unbind(1)):
-            state = torch.addcmul(now, beta, state * (state <= threshold), out=potential[t])
-        ctx.save_for_backward(potential, beta)
-        ctx.threshold, ctx.slope = threshold, slope
-        return (potential > threshold).to(current.dtype).transpose(0, 1)
+        potential = torch.empty(current.shape, dtype=current.dtype)
+        spikes = torch.empty_like(potential)
+        ctx.scalars = [_scalar(x, potential) for x in (beta.item(), threshold, slope)]
+        arrays = (current.detach().contiguous().numpy(), *ctx.scalars[:2], potential.numpy(), spikes.numpy())
+        kernels.lif_forward(*arrays)
+        ctx.save_for_backward(potential)
+        return spikes
 
     @staticmethod
     def backward(ctx: Any, *grads: Any) -> Any:
-        potential, beta = ctx.saved_tensors
-        kept = potential <= ctx.threshold
-        # What each step's own spikes pass on; below, what comes back from the next step through the decay.
-        delta = grads[0].transpose(0, 1) * _surrogate(potential - ctx.threshold, ctx.slope)  # (T, B, N)
-        for t in range(len(delta) - 2, -1, -1):
-            delta[t].addcmul_(beta, delta[t + 1] * kept[t])
-        grad_beta = (delta[1:] * potential[:-1] * kept[:-1]).sum()
-        return delta.transpose(0, 1), grad_beta, None, None
+        (potential,) = ctx.saved_tensors
+        delta = torch.empty_like(potential)
+        grad_beta = kernels.lif_backward(grads[0].contiguous().numpy(), potential.numpy(), *ctx.scalars, delta.numpy())
+        return delta, torch.tensor(grad_beta, dtype=delta.dtype), None, None
+
+
+def _scalar(value: float, like: Tensor) -> Any:
+    """In the tensor's own precision, so that the kernels round as torch does."""
+    return like.numpy().dtype.type(value)
