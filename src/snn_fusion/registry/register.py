@@ -1,0 +1,141 @@
+"""The stage `register`: the trained and evaluated network becomes a version in MLflow, as `challenger`."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from snn_fusion.config import Params
+from snn_fusion.errors import BadInput
+from snn_fusion.registry import versions
+from snn_fusion.registry.lineage import DataSet, lock_digest, read_data_set, testing_digest, training_code
+from snn_fusion.registry.tracking import URI, connect, database, experiment_id, tracking_uri
+from snn_fusion.registry.versions import CHALLENGER, Version
+from snn_fusion.workspace import Workspace, digest, file_digest, remove_tree
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
+
+# Sections of params.yaml that say how a version is judged, not what it is.
+NOT_OF_THE_VERSION = {"registry": {"significance", "max_drop"}}
+EVIDENCE = ("evaluation.json", "predictions.parquet")
+COMMIT = "mlflow.source.git.commit"
+
+
+def register(params: Params, ws: Workspace) -> dict[str, Any]:
+    """Log one MLflow run and register its network as the newest version, `challenger`.
+
+    The same network with the same evidence is the same version, however often this is run, killed or run at once.
+    Raises BadInput if the evaluation is of another network or of other recordings.
+    """
+    _check_order(ws)
+    data = read_data_set(ws)
+    inputs = {
+        "data": data.digest,
+        "graph": ws.path("trained", "graph", "digest").read_text().strip(),
+        # The numbers, not how the report shows them.
+        "evidence": digest([file_digest(ws.path("evaluated", name)) for name in EVIDENCE]),
+        "params": digest(params.model_dump(mode="json", exclude=NOT_OF_THE_VERSION)),
+        "lock": lock_digest(),
+        "store": tracking_uri(ws),
+    }
+    with ws.lock("register"):
+        if URI not in os.environ and not database(ws).exists():
+            remove_tree(ws.path("registered"))  # the store that it tells of is gone
+
+    def work(out: Path) -> dict[str, Any]:
+        client = connect(ws)
+        experiment = experiment_id(client, params, ws)
+        tags = _tags(params, ws, data) | {"identity": digest(inputs)}
+        run_id = _run(client, experiment, tags, params, data, ws)
+        version = _version(client, params.registry.model, run_id, tags)
+        client.set_registered_model_alias(version.model, CHALLENGER, version.number)
+        result = {
+            "model": version.model,
+            "version": version.number,
+            "run_id": run_id,
+            "synthetic": data.synthetic,
+            **{key: tags[key] for key in ("weights_digest", "graph_digest", "data_digest")},
+        }
+        (out / "registered.json").write_text(json.dumps(result, indent=1))
+        return result
+
+    return ws.build("registered", inputs, work)
+
+
+def _check_order(ws: Workspace) -> None:
+    """The evaluation must be of the network and the recordings in the workspace."""
+    inputs = ws.stamp("evaluated")["inputs"]
+    for stage in ("trained", "validated"):
+        if inputs.get(stage) not in (None, ws.digest(stage)):
+            remedy = "run `snn-fusion evaluate`"
+            raise BadInput(ws.path("evaluated"), f"was made before {ws.path(stage)} last changed", remedy)
+
+
+def _tags(params: Params, ws: Workspace, data: DataSet) -> dict[str, str]:
+    from snn_fusion.benchmark.stage import split_rows
+    from snn_fusion.registry.run import airflow_tags
+
+    meta = json.loads(ws.path("trained", "graph", "graph.json").read_text())
+    return {
+        COMMIT: meta["training"].get("commit", "unknown"),
+        "graph_digest": ws.path("trained", "graph", "digest").read_text().strip(),
+        "weights_digest": meta["weights_sha256"],
+        "data_digest": data.digest,
+        "testing_digest": testing_digest(split_rows(ws), params),
+        "code_digest": training_code(ws),
+        "lock_digest": lock_digest(),
+        "synthetic": str(data.synthetic).lower(),
+        "seed": str(params.seed),
+        **airflow_tags(),
+    }
+
+
+def _run(
+    client: MlflowClient, experiment: str, tags: dict[str, str], params: Params, data: DataSet, ws: Workspace
+) -> str:
+    """The finished run of this identity; what a kill left of an earlier try is deleted first."""
+    from snn_fusion.registry.run import log_run
+
+    home = f"{socket.gethostname()}:{ws.root}"
+    for run in _runs(client, experiment, tags["identity"]):
+        if run.info.status == "FINISHED":
+            return str(run.info.run_id)
+        if run.data.tags.get("workspace") == home:  # else someone is at it with the same server
+            _delete(client, experiment, run)
+    return log_run(client, experiment, {**tags, "workspace": home}, params, data, ws)
+
+
+def _runs(client: MlflowClient, experiment: str, identity: str) -> list[Run]:
+    """Runs of this identity, finished ones first."""
+    found = client.search_runs([experiment], f"tags.identity = '{identity}'")
+    return sorted(found, key=lambda run: (run.info.status != "FINISHED", run.info.start_time))
+
+
+def _delete(client: MlflowClient, experiment: str, run: Run) -> None:
+    for model in client.search_logged_models([experiment], f"source_run_id = '{run.info.run_id}'"):
+        client.delete_logged_model(model.model_id)
+    client.set_terminated(run.info.run_id, "KILLED")
+    client.delete_run(run.info.run_id)
+
+
+def _version(client: MlflowClient, model: str, run_id: str, tags: dict[str, str]) -> Version:
+    from mlflow.exceptions import MlflowException
+
+    if known := versions.of_run(client, model, run_id):
+        return known
+    try:
+        client.create_registered_model(model, description="Spiking fusion network of SNN-Fusion; see docs/registry.md")
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
+    logged = client.get_run(run_id).outputs.model_outputs[0].model_id
+    kept = {key: value for key, value in tags.items() if not key.startswith("mlflow.")}
+    made = client.create_model_version(
+        model, f"models:/{logged}", run_id, tags={**kept, "commit": tags[COMMIT]}, model_id=logged
+    )
+    return Version(model, str(made.version), run_id, dict(made.tags))

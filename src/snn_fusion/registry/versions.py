@@ -1,0 +1,131 @@
+"""Registered versions: looking them up, their tags and their files."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from snn_fusion.errors import BadInput
+from snn_fusion.workspace import Workspace, disk_errors, remove_tree
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities.model_registry import ModelVersion
+
+CHAMPION, CHALLENGER = "champion", "challenger"
+GRAPH = "graph"  # the graph folder's name among the logged model's artefacts
+RUN_FIRST = "run `snn-fusion register`"
+
+
+@dataclass(frozen=True)
+class Version:
+    """One version of a registered model. `tags` are strings; see docs/registry.md."""
+
+    model: str
+    number: str
+    run_id: str
+    tags: dict[str, str]
+
+    @property
+    def synthetic(self) -> bool:
+        return self.tags.get("synthetic") == "true"
+
+    def __str__(self) -> str:
+        return f"version {self.number}"
+
+
+def by_alias(client: MlflowClient, model: str, alias: str) -> Version | None:
+    """The version that has an alias, if there is one."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return _version(client.get_model_version_by_alias(model, alias))
+    except MlflowException as error:
+        if _absent(error):
+            return None
+        raise
+
+
+def every(client: MlflowClient, model: str) -> list[Version]:
+    """All versions, oldest first."""
+    found, token = [], None
+    while True:
+        page = client.search_model_versions(f"name='{model}'", page_token=token)
+        found += [_version(version) for version in page]
+        token = page.token
+        if not token:
+            return sorted(found, key=lambda version: int(version.number))
+
+
+def of_run(client: MlflowClient, model: str, run_id: str) -> Version | None:
+    """The version registered from a run, if there is one."""
+    return next((version for version in every(client, model) if version.run_id == run_id), None)
+
+
+def find(client: MlflowClient, model: str, name: str) -> Version:
+    """The version of this number or alias. Raises BadInput saying what there is."""
+    from mlflow.exceptions import MlflowException
+
+    if not name.isdecimal():
+        found = by_alias(client, model, name)
+    else:
+        try:
+            found = _version(client.get_model_version(model, name))
+        except MlflowException as error:
+            if not _absent(error):
+                raise
+            found = None
+    if found is None:
+        there = [version.number for version in every(client, model)]
+        known = f"registered: {', '.join(there)}" if there else RUN_FIRST
+        raise BadInput(f"model {model}", f"there is no version or alias {name!r}", known)
+    return found
+
+
+def graph_folder(version: Version, ws: Workspace) -> Path:
+    """The version's graph, copied out of the store into the workspace's cache. Raises BadInput."""
+    from mlflow.artifacts import download_artifacts
+    from mlflow.exceptions import MlflowException
+
+    kept = ws.path("cache", "models", version.tags.get("graph_digest") or f"{version.model}-{version.number}")
+    if not kept.exists():
+        building = kept.with_name(f".{kept.name}.{os.getpid()}")
+        uri = f"models:/{version.model}/{version.number}/artifacts/{GRAPH}"
+        try:
+            with disk_errors(kept):
+                building.mkdir(parents=True)
+                folder = Path(download_artifacts(uri, dst_path=str(building)))
+                if not kept.exists():
+                    folder.replace(kept)
+        except MlflowException as error:
+            problem = f"its files cannot be had: {error}"
+            raise BadInput(f"model {version.model}, {version}", problem, "register it again") from error
+        finally:
+            remove_tree(building)
+    return kept
+
+
+def run_file(version: Version, name: str, ws: Workspace) -> Path:
+    """A file that was logged with the version's run, as a local path. Raises BadInput if there is none."""
+    from mlflow.artifacts import download_artifacts
+    from mlflow.exceptions import MlflowException
+
+    destination = ws.path("cache", "runs", version.run_id)
+    try:
+        with disk_errors(destination):
+            destination.mkdir(parents=True, exist_ok=True)
+            return Path(download_artifacts(run_id=version.run_id, artifact_path=name, dst_path=str(destination)))
+    except (MlflowException, OSError) as error:
+        problem = f"its run {version.run_id} has no {name}: {error}"
+        raise BadInput(f"model {version.model}, {version}", problem, "register it again") from error
+
+
+def _version(found: ModelVersion) -> Version:
+    return Version(found.name, str(found.version), found.run_id, dict(found.tags))
+
+
+def _absent(error: Exception) -> bool:
+    # An alias that was never set is INVALID_PARAMETER_VALUE, a model that was never registered RESOURCE_DOES_NOT_EXIST.
+    return getattr(error, "error_code", "") in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
