@@ -72,24 +72,28 @@ def _filters(
     return radius * np.exp(2j * np.pi * centres / rate), (1 - radius) ** 4 * np.sqrt(2)
 
 
-@njit(cache=True, nogil=True, fastmath=False)
+# error_model: no check for division by zero in the inner loops, so that they run on several bands at once.
+@njit(cache=True, nogil=True, error_model="numpy")
 def _band_power(samples, ends, poles, gains):  # type: ignore[no-untyped-def]
     """Mean power of each band between consecutive `ends` (sample counts): (len(ends), bands)."""
     out = np.zeros((len(ends), len(poles)))
-    for band in range(len(poles)):
-        pole, gain = poles[band], gains[band]
-        a = b = c = d = 0j  # four one-pole stages: a gammatone of order 4
-        start = 0
-        for step in range(len(ends)):
-            total = 0.0
-            for n in range(start, ends[step]):
-                a = gain * samples[n] + pole * a
-                b = a + pole * b
-                c = b + pole * c
-                d = c + pole * d
-                total += d.real * d.real + d.imag * d.imag
-            out[step, band] = total / (ends[step] - start)
-            start = ends[step]
+    real, imag = poles.real.copy(), poles.imag.copy()
+    # Four one-pole stages make a gammatone of order 4: real and imaginary part of each stage's output, by band.
+    stage = np.zeros((4, 2, len(poles)))
+    start = 0
+    for step in range(len(ends)):
+        for n in range(start, ends[step]):
+            sample = np.float64(samples[n])
+            for band in range(len(poles)):
+                re, im = gains[band] * sample, 0.0
+                for k in range(4):
+                    a, b = stage[k, 0, band], stage[k, 1, band]
+                    re += real[band] * a - imag[band] * b
+                    im += real[band] * b + imag[band] * a
+                    stage[k, 0, band], stage[k, 1, band] = re, im
+                out[step, band] += re * re + im * im
+        out[step] /= ends[step] - start
+        start = ends[step]
     return out
 
 
