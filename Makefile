@@ -25,7 +25,7 @@ ui: setup ## start the Airflow and MLflow UIs on this machine only; Ctrl-C ends 
 	@$(BIN)/snn-fusion ui
 
 test: setup ## run the test suite (a part of it: make test TESTS=tests/encoding)
-	@$(BIN)/pytest -n 2 $(TESTS)
+	@$(BIN)/pytest -n 2 --dist loadgroup $(TESTS)
 
 lint: setup ## ruff, mypy (strict on src) and the layers between the packages
 	@$(BIN)/ruff check .

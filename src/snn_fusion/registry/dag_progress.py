@@ -70,7 +70,8 @@ class _Plain:
         for name, stage in self.log.stages.items():
             if stage.state != self.states[name]:
                 self.states[name] = stage.state
-                self._print(f"{name}: {stage.state}" + ("" if stage.state == "running" else f", {_seconds(stage)}"))
+                took = "" if stage.state == "running" else _seconds(stage)
+                self._print(f"{name}: {stage.state}" + (f", {took}" if took else ""))
 
     def _print(self, text: str) -> None:
         self.console.print(text, markup=False, highlight=False, soft_wrap=True)

@@ -26,6 +26,7 @@ def outcome(ws: Workspace, log: DagLog, seconds: float, log_file: Path) -> dict[
         "weights_digest": evaluation["model"]["weights_digest"],
         "version": log.stages["register"].result["version"],
         "promoted": promotion["promoted"],
+        "champion": promotion["promoted"] or promotion["champion_before"] == promotion["version"],
         "why": promotion["reason"],
         "seconds": round(seconds, 1),
         "stages": {name: round(stage.seconds, 1) for name, stage in log.stages.items()},
@@ -45,7 +46,7 @@ def print_outcome(result: dict[str, Any], console: Console | None = None) -> Non
         console.print(Panel(text, style="bold yellow", expand=False))
     console.print(_accuracy(result["accuracy"]))
     console.print()
-    verdict = "[green]champion[/]" if result["promoted"] else "[yellow]not promoted[/]"
+    verdict = "[green]champion[/]" if result["champion"] else "[yellow]not promoted[/]"
     lines = {
         "model": f"version {result['version']}, {verdict}: {result['why']}",
         "weights": result["weights_digest"],

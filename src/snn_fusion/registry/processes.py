@@ -50,11 +50,19 @@ def _interrupt(_number: int, _frame: object) -> None:
 
 def end(pid: int, patience_s: float = 5.0) -> None:
     """Terminate a process and its descendants (Airflow gives each task a session); kill what stays after a while."""
-    with contextlib.suppress(psutil.NoSuchProcess):
-        alive = [psutil.Process(pid)]
-        for act in (psutil.Process.terminate, psutil.Process.kill):
-            family = {one for parent in alive for one in (parent, *parent.children(recursive=True))}
-            for one in family:
-                with contextlib.suppress(psutil.NoSuchProcess):
-                    act(one)
-            _, alive = psutil.wait_procs(family, timeout=patience_s)
+    pids = [pid]
+    for act in (psutil.Process.terminate, psutil.Process.kill):
+        family = [one for parent in pids for one in _family(parent)]
+        for one in family:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                act(one)
+        _, alive = psutil.wait_procs(family, timeout=patience_s)
+        pids = [one.pid for one in alive]
+
+
+def _family(pid: int) -> list[psutil.Process]:
+    try:
+        parent = psutil.Process(pid)
+        return [parent, *parent.children(recursive=True)]
+    except psutil.NoSuchProcess:
+        return []

@@ -1,0 +1,84 @@
+"""Runs inside an Airflow environment (see conftest.py): `driver.py FUNCTION JSON-ARGUMENTS`, prints one JSON line."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from airflow.dag_processing.dagbag import DagBag
+
+# Between two looks at what can run, `dag.test()` sleeps for a second.
+time.sleep = lambda seconds, sleep=time.sleep: sleep(min(seconds, 0.05))  # type: ignore[assignment, misc]
+DAGS = Path(__file__).resolve().parents[2] / "dags"
+
+
+def bag() -> DagBag:
+    found = DagBag(dag_folder=DAGS)
+    assert not found.import_errors, found.import_errors
+    return found
+
+
+def describe() -> dict[str, Any]:
+    """What the DAG files hold, and what went wrong when they were read."""
+    found = DagBag(dag_folder=DAGS)
+    return {
+        "errors": {str(file): error for file, error in found.import_errors.items()},
+        "dags": {name: _describe(dag) for name, dag in found.dags.items()},
+    }
+
+
+def _describe(dag: Any) -> dict[str, Any]:
+    return {
+        "doc": dag.doc_md,
+        "tags": sorted(dag.tags),
+        "catchup": dag.catchup,
+        "max_active_runs": dag.max_active_runs,
+        "schedule": repr(dag.timetable),
+        "params": {name: dag.params.get_param(name).schema for name in dag.params},
+        "tasks": {
+            task.task_id: {
+                "doc": task.doc_md,
+                "retries": task.retries,
+                "backoff": task.retry_exponential_backoff,
+                "timeout": task.execution_timeout.total_seconds() if task.execution_timeout else None,
+                "command": getattr(task, "bash_command", None),
+                "downstream": sorted(task.downstream_task_ids),
+                "outlets": [one.name for one in task.outlets],
+            }
+            for task in dag.tasks
+        },
+    }
+
+
+def run(dag: str, conf: dict[str, Any], variables: dict[str, str]) -> dict[str, Any]:
+    """One run, under these variables of the environment: its state, each task's, and the calls of the CLI."""
+    calls = Path(os.environ.get("CALLS", os.devnull))
+    before = len(calls.read_text().splitlines())
+    os.environ.update(variables)
+    found = bag().dags[dag]
+    for task in found.tasks:
+        task.retry_delay = timedelta(seconds=0.1)
+        task.retry_exponential_backoff = 0
+    finished = found.test(run_conf=conf)
+    for name in variables:
+        del os.environ[name]
+    return {
+        "state": finished.state,
+        "tasks": {ti.task_id: ti.state for ti in finished.get_task_instances()},
+        "calls": calls.read_text().splitlines()[before:],
+    }
+
+
+def run_all(runs: dict[str, list[Any]]) -> dict[str, Any]:
+    """Several runs in one process, since Airflow takes seconds to start."""
+    return {name: run(*arguments) for name, arguments in runs.items()}
+
+
+if __name__ == "__main__":
+    result = globals()[sys.argv[1]](*json.loads(sys.argv[2]))
+    sys.stdout.write("\n" + json.dumps(result) + "\n")

@@ -1,0 +1,104 @@
+"""The DAG files: what they import, what they hold, and that a failed stage never ends green."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from snn_fusion.registry.dag_log import STAGES
+from tests.dags.conftest import ROOT, Drive
+
+# One worker: they share runs of Airflow.
+pytestmark = pytest.mark.xdist_group("airflow")
+FILES = sorted((ROOT / "dags").glob("*.py"))
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)
+def test_dag_files_import_airflow_and_the_standard_library_only(file: Path) -> None:
+    imported = set()
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Import):
+            imported |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0
+            imported.add(str(node.module).split(".")[0])
+    assert imported <= {"airflow", *sys.stdlib_module_names}
+
+
+def test_dags_are_whole_documented_and_limited(drive_once: Drive) -> None:
+    found = drive_once("describe")
+    assert found["errors"] == {}
+    assert set(found["dags"]) == {"retrain", "import_recordings"}
+    for dag in found["dags"].values():
+        assert dag["doc"] and dag["tags"] == ["snn-fusion"]
+        assert dag["catchup"] is False and dag["max_active_runs"] == 1
+        for name, task in dag["tasks"].items():
+            assert task["doc"], f"{name} has no doc_md"
+            if task["command"]:
+                assert task["timeout"], f"{name} has no time limit"
+                assert task["backoff"] > 1
+                assert "{{" not in task["command"], f"{name}: a parameter in the text of a command could become code"
+    check_retrain(found["dags"]["retrain"])
+    assert found["dags"]["import_recordings"]["tasks"]["announce"]["outlets"] == ["snn_fusion_recordings"]
+
+
+def check_retrain(retrain: dict[str, Any]) -> None:
+    assert retrain["params"]["params_file"]["type"] == "string"
+    assert "AssetOrTimeSchedule" in retrain["schedule"]
+    order = [*STAGES, "gate"]
+    assert list(retrain["tasks"]) == order
+    for name, following in pairwise(order):
+        assert following in retrain["tasks"][name]["downstream"]
+    assert retrain["tasks"]["gate"]["downstream"] == []
+
+
+HOSTILE = """x"; touch owned; echo $(touch owned) `touch owned` '\""""
+
+
+@pytest.fixture(scope="module")
+def runs(drive_once: Drive) -> dict[str, Any]:
+    """All runs of this module, with the stand-in for the CLI."""
+    again = {"SNN_FUSION_RETRIES": "2", "FAIL_AT": "import"}
+    return drive_once(
+        "run_all",
+        {
+            **{stage: ["retrain", {}, {"FAIL_AT": stage}] for stage in STAGES},
+            "bad input": ["retrain", {}, {**again, "FAIL_WITH": "2"}],
+            "anything else": ["retrain", {}, {**again, "FAIL_WITH": "1"}],
+            "hostile file": ["retrain", {"params_file": HOSTILE}, {}],
+            "hostile folder": ["import_recordings", {"folder": HOSTILE}, {}],
+            "new": ["import_recordings", {"folder": "a folder"}, {"NEW": "3"}],
+        },
+    )
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_failed_stage_fails_the_run(runs: dict[str, Any], stage: str) -> None:
+    number, tasks = STAGES.index(stage), runs[stage]["tasks"]
+    assert runs[stage]["state"] == "failed"
+    assert [tasks[name] for name in STAGES[: number + 1]] == ["success"] * number + ["failed"]
+    assert {tasks[name] for name in STAGES[number + 1 :]} <= {"upstream_failed"}
+    assert tasks["gate"] == "failed"
+
+
+def test_bad_input_is_not_tried_again_and_anything_else_is(runs: dict[str, Any]) -> None:
+    assert runs["bad input"]["tasks"]["import"] == runs["anything else"]["tasks"]["import"] == "failed"
+    assert len(runs["bad input"]["calls"]) == 1
+    assert len(runs["anything else"]["calls"]) == 3
+
+
+def test_a_parameter_reaches_the_command_as_it_is(runs: dict[str, Any]) -> None:
+    assert runs["hostile file"]["state"] == "success"
+    assert runs["hostile file"]["calls"][1] == f"validate --json --params={HOSTILE}"
+    assert f"--from {HOSTILE} --quarantine" in runs["hostile folder"]["calls"][0]
+    assert not (ROOT / "owned").exists()
+
+
+def test_only_new_recordings_start_a_retraining(runs: dict[str, Any]) -> None:
+    assert runs["hostile folder"]["tasks"] == {"import_folder": "success", "announce": "skipped"}
+    assert runs["new"]["tasks"] == {"import_folder": "success", "announce": "success"}

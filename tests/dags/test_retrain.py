@@ -1,0 +1,209 @@
+"""`snn-fusion retrain`: what it shows of a run, what it exits with, and that nothing outlives it."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from rich.console import Console
+
+from snn_fusion.registry.dag_log import STAGES, DagLog
+from snn_fusion.registry.dag_progress import watching
+from snn_fusion.registry.outcome import print_outcome
+from snn_fusion.workspace import Workspace
+
+pytestmark = pytest.mark.xdist_group("airflow")
+HOOK = "airflow.task.hooks.airflow.providers.standard.hooks.subprocess.SubprocessHook"
+OUTCOME = {
+    "accuracy": {"fused": {"value": 0.99, "low": 0.97, "high": 1.0, "n": 100}},
+    "synthetic": False,
+    "weights_digest": "2f3e",
+    "version": "3",
+    "promoted": False,
+    "champion": False,
+    "why": "worse than version 2 under n2",
+    "seconds": 50.0,
+    "stages": {"import": 10.0, "train": 30.0},
+    "up_to_date": ["import"],
+    "report": "report.html",
+    "validation": "validation.html",
+    "log": "log.jsonl",
+}
+
+
+def record(event: str, logger: str = "airflow.sdk.definitions.dag", **more: Any) -> str:
+    return json.dumps({"event": event, "level": "info", "logger": logger, **more})
+
+
+def stage_lines(name: str, *printed: str, exit_code: int = 0) -> list[str]:
+    """What `airflow dags test` prints while one task runs."""
+    state = "success" if exit_code == 0 else "failed"
+    return [
+        record(f"[DAG TEST] starting task_id={name} map_index=-1"),
+        record("Tmp dir root location: /tmp", HOOK),
+        record("Running command: ['/usr/bin/bash', '-c', '...']", HOOK),
+        record("Output:", HOOK),
+        *(record(line, HOOK) for line in printed),
+        record(f"Command exited with return code {exit_code}", HOOK),
+        record("Task instance state updated", "airflow.api_fastapi", new_state=state),
+        record(f"[DAG TEST] end task task_id={name} map_index=-1"),
+    ]
+
+
+def test_log_of_a_run_tells_states_results_and_what_was_printed() -> None:
+    log = DagLog()
+    lines = [
+        *stage_lines("import", "reading fsdd", '{"recordings": 3}'),
+        *stage_lines("validate", "error a: b", exit_code=2),
+    ]
+    printed = [text for line in lines if (text := log.feed(line))]
+    log.close()
+    assert printed == ["reading fsdd", "error a: b"]
+    assert [stage.state for stage in log.stages.values()] == ["done", "failed"] + ["not run"] * 6
+    assert log.stages["import"].result == {"recordings": 3}
+    assert log.failed and (log.failed.name, log.failed.exit_code) == ("validate", 2)
+
+
+def test_a_stage_that_is_tried_again_shows_its_last_try() -> None:
+    log = DagLog()
+    log.feed(record("[DAG TEST] starting task_id=train map_index=-1"))
+    log.feed(record("Task instance state updated", "airflow.api_fastapi", new_state="up_for_retry"))
+    assert log.stages["train"].state == "retrying"
+    for line in stage_lines("train", "epoch 1"):
+        log.feed(line)
+    assert log.stages["train"].state == "done"
+
+
+@pytest.mark.parametrize(
+    "line", ["", "Traceback:", "[1]", "3", '{"no": "event"}', '{"event": null}', "{", '{"event": ']
+)
+def test_a_line_that_is_no_record_does_no_harm(line: str) -> None:
+    assert DagLog().feed(line) is None
+
+
+def test_run_that_ends_in_the_middle_of_a_stage_has_failed_there() -> None:
+    log = DagLog()
+    for line in stage_lines("import")[:4]:
+        log.feed(line)
+    log.close()
+    assert log.failed and log.failed.name == "import"
+
+
+def test_without_a_terminal_each_line_says_one_thing() -> None:
+    log, text = DagLog(), io.StringIO()
+    with watching(log, Console(file=text, width=60)) as show:
+        for line in [*stage_lines("import", "a line " * 20), *stage_lines("validate", exit_code=1)]:
+            show(log.feed(line))
+        log.close()
+        show(None)
+    lines = text.getvalue().splitlines()
+    assert lines[0] == "import: running"
+    assert lines[1] == "  " + "a line " * 20
+    assert lines[2].startswith("import: done, ")
+    assert lines[4].startswith("validate: failed, ")
+    assert lines[5] == "encode: not run"
+
+
+def test_on_a_terminal_the_running_stage_shows_its_last_line() -> None:
+    log, text = DagLog(), io.StringIO()
+    with watching(log, Console(file=text, force_terminal=True, width=80)) as show:
+        for line in stage_lines("train", "epoch 1", "epoch 2")[:6]:
+            show(log.feed(line))
+    assert "epoch 2" in text.getvalue()
+    assert all(name in text.getvalue() for name in STAGES)
+
+
+def summary(**changes: Any) -> str:
+    text = io.StringIO()
+    print_outcome(OUTCOME | changes, Console(file=text, width=100))
+    return text.getvalue()
+
+
+def test_summary_names_accuracy_version_verdict_times_and_places() -> None:
+    text = summary()
+    for part in (
+        "99.0",
+        "97.0 - 100.0",
+        "version 3, not promoted: worse than version 2",
+        "import up to date",
+        "train 30",
+    ):
+        assert part in text
+    assert "Airflow 10" in text and "report.html" in text and "make ui" in text
+    assert "SYNTHETIC" not in text
+    assert "version 3, champion" in summary(champion=True)
+
+
+def test_synthetic_run_says_so_loudly() -> None:
+    assert "SYNTHETIC" in summary(synthetic=True)
+
+
+def command(*arguments: str) -> list[str]:
+    return [str(Path(sys.executable).parent / "snn-fusion"), *arguments]
+
+
+@pytest.fixture
+def calls(airflow: Workspace, stand_in: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The stand-in takes the CLI's place; the file lists how it was called."""
+    file = airflow.path("calls")
+    file.touch()
+    monkeypatch.setenv("SNN_FUSION_CLI", str(stand_in))
+    monkeypatch.setenv("CALLS", str(file))
+    return file
+
+
+def test_failed_stage_shows_its_own_message_and_passes_its_exit_code_on(
+    calls: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FAIL_AT", "validate")
+    monkeypatch.setenv("FAIL_WITH", "2")
+    done = subprocess.run(command("retrain"), capture_output=True, text=True, timeout=120)
+    assert done.returncode == 2
+    assert "validate failed (exit 2)" in done.stderr
+    assert "error speech/7.wav: duration_s: 0.0 is outside 0.05 to 10" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert len(calls.read_text().splitlines()) == 2
+
+
+def test_stopped_run_leaves_no_process_behind(calls: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NAP", "120")
+    run = subprocess.Popen(command("retrain"), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 60
+    while not calls.read_text():
+        assert time.monotonic() < deadline and run.poll() is None
+        time.sleep(0.1)
+    family = psutil.Process(run.pid).children(recursive=True)
+    assert len(family) >= 2
+    run.send_signal(signal.SIGTERM)
+    _, errors = run.communicate(timeout=30)
+    assert run.returncode not in (0, None), errors
+    assert not [one for one in family if one.is_running() and one.status() != psutil.STATUS_ZOMBIE]
+
+
+def test_settings_of_another_airflow_do_not_leak_in(calls: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from snn_fusion.registry.embedded_airflow import environment
+
+    monkeypatch.setenv("AIRFLOW__DATABASE__SQL_ALCHEMY_CONN", "postgresql://production")
+    monkeypatch.setenv("AIRFLOW__CORE__FERNET_KEY", "secret")
+    env = environment(Workspace.default())
+    assert env["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"].startswith("sqlite:///")
+    assert "AIRFLOW__CORE__FERNET_KEY" not in env
+    assert env["AIRFLOW_HOME"].startswith(os.environ["SNN_FUSION_HOME"])
+
+
+def test_wrong_parameters_stop_the_run_before_anything_starts(calls: Path, tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text("seed: 0\n")
+    done = subprocess.run(command("retrain", "--params", str(file)), capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2
+    assert "data: missing" in done.stderr
+    assert calls.read_text() == ""
