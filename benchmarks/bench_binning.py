@@ -18,8 +18,8 @@ import numpy.typing as npt
 import tonic
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))
-from snn_fusion.data.recording import EVENT  # noqa: E402
-from snn_fusion.encoding.events import bin_events  # noqa: E402
+from snn_fusion.data.recording import EVENT
+from snn_fusion.encoding.events import bin_events
 
 COUNT = 1_000_000
 STEPS, STEP_US = 50, 20_000

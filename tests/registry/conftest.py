@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import signal
+import subprocess
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -111,21 +112,30 @@ def _placed(row: Row, source: str) -> Row:
     return replace(row, id=f"{source}/{row.id}", source=source, senses=senses)
 
 
-def killed_after(owner: object, function: str, work: Callable[[], object]) -> bool:
-    """Do `work` in a process that is killed (SIGKILL) as soon as `owner.function` has returned."""
-    if (child := os.fork()) == 0:
-        real = getattr(owner, function)
+KILLED_AFTER = """
+import json, os, pkgutil, signal, sys
+from pathlib import Path
+from snn_fusion.config import check_params
+from snn_fusion.workspace import Workspace
 
-        def then_die(*args: object, **named: object) -> None:
-            real(*args, **named)
-            os.kill(os.getpid(), signal.SIGKILL)
+owner, name, stage, root, params = sys.argv[1:]
+place = pkgutil.resolve_name(owner)
+real = getattr(place, name)
 
-        setattr(owner, function, then_die)
-        try:
-            work()
-        finally:
-            os._exit(1)
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
+def then_die(*args, **named):
+    real(*args, **named)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+setattr(place, name, then_die)
+pkgutil.resolve_name(stage)(check_params(json.loads(params)), Workspace(Path(root)))
+"""
+
+
+def kill_after(owner: str, function: str, stage: str, ws: Workspace, params: Params) -> None:
+    """Run `stage` in a process of its own that is killed (SIGKILL) as soon as `owner.function` has returned."""
+    command = [sys.executable, "-c", KILLED_AFTER, owner, function, stage, str(ws.root), params.model_dump_json()]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == -signal.SIGKILL, done.stderr
 
 
 def put_network(

@@ -6,7 +6,6 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-import mlflow
 import pytest
 
 from snn_fusion.config import Params
@@ -15,9 +14,8 @@ from snn_fusion.registry import ledger
 from snn_fusion.registry.promote import promote
 from snn_fusion.registry.register import register
 from snn_fusion.registry.tracking import connect
-from snn_fusion.validation import stage as validation
 from snn_fusion.workspace import Workspace
-from tests.registry.conftest import Mistakes, killed_after, put_data, put_evaluation, put_network
+from tests.registry.conftest import Mistakes, kill_after, put_data, put_evaluation, put_network
 
 Challenge = Callable[..., str]
 
@@ -160,13 +158,19 @@ def test_an_altered_record_stops_promotion(ready: Workspace, params: Params, cha
         promote(params, ready)
 
 
-@pytest.mark.parametrize("moment", ["append", "set_registered_model_alias", "accept_profile"])
+@pytest.mark.parametrize(
+    ("owner", "moment"),
+    [
+        ("snn_fusion.registry.ledger", "append"),
+        ("mlflow.MlflowClient", "set_registered_model_alias"),
+        ("snn_fusion.validation.stage", "accept_profile"),
+    ],
+)
 def test_a_kill_while_promoting_is_made_good_by_the_next_promotion(
-    ready: Workspace, params: Params, challenge: Challenge, moment: str
+    ready: Workspace, params: Params, challenge: Challenge, owner: str, moment: str
 ) -> None:
     challenge({"n3": 40})
-    owner = {"append": ledger, "accept_profile": validation}.get(moment, mlflow.MlflowClient)
-    assert killed_after(owner, moment, lambda: promote(params, ready))
+    kill_after(owner, moment, "snn_fusion.registry.promote.promote", ready, params)
     assert len(ledger.read(ready.path("promotions.jsonl"))) == 1
     assert promote(params, ready)["reason"] == "version 1 is the champion already"
     assert champion(ready) == "1" and len(lines(ready)) == 1

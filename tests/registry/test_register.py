@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import os
 import subprocess
@@ -24,7 +23,7 @@ from snn_fusion.registry.models import resolve_model
 from snn_fusion.registry.register import register
 from snn_fusion.registry.tracking import connect
 from snn_fusion.workspace import Workspace, remove_tree
-from tests.registry.conftest import killed_after, put_data, put_evaluation, put_network
+from tests.registry.conftest import kill_after, put_data, put_evaluation, put_network
 
 PICKLE_SUFFIXES = {".pkl", ".pickle", ".pth", ".pt", ".joblib", ".npy", ".bin", ".nbi", ".nbc"}
 
@@ -201,20 +200,19 @@ print(json.dumps([answers.label[0], snn_fusion.__file__]))
 
 
 @pytest.mark.parametrize(
-    ("module", "owner", "moment"),
+    ("owner", "moment"),
     [
-        ("mlflow", "MlflowClient", "log_artifacts"),
-        ("mlflow", "pyfunc", "log_model"),
-        ("mlflow", "MlflowClient", "create_model_version"),
-        ("mlflow", "MlflowClient", "set_registered_model_alias"),
+        ("mlflow.MlflowClient", "log_artifacts"),
+        ("mlflow.pyfunc", "log_model"),
+        ("mlflow.MlflowClient", "create_model_version"),
+        ("mlflow.MlflowClient", "set_registered_model_alias"),
     ],
 )
 def test_a_kill_while_registering_leaves_no_duplicates(
-    ready: Workspace, params: Params, module: str, owner: str, moment: str
+    ready: Workspace, params: Params, owner: str, moment: str
 ) -> None:
-    place = getattr(importlib.import_module(module), owner)
-    killed = killed_after(place, moment, lambda: register(params, ready))
-    assert killed and not ready.path("registered").exists()
+    kill_after(owner, moment, "snn_fusion.registry.register.register", ready, params)
+    assert not ready.path("registered").exists()
     result = register(params, ready)
     assert result["version"] == "1"
     assert counts(ready) == (1, 1, 1)
