@@ -52,9 +52,11 @@ def tree_digest(folder: Path) -> str:
     return digest([[p.relative_to(folder).as_posix(), file_digest(p)] for p in files])
 
 
-def code_digest(*packages: str) -> str:
-    """SHA-256 of the source of these subpackages: a changed line makes cached results stale."""
-    return digest([[p, [file_digest(f) for f in sorted((PACKAGE / p).rglob("*.py"))]] for p in packages])
+def code_digest(*parts: str) -> str:
+    """SHA-256 of the source of these subpackages or files: a changed line makes cached results stale."""
+    places = {part: PACKAGE / part for part in parts}
+    files = {part: sorted(place.rglob("*.py")) if place.is_dir() else [place] for part, place in places.items()}
+    return digest([[part, [file_digest(file) for file in found]] for part, found in files.items()])
 
 
 def write_atomic(path: Path, data: bytes | str) -> None:
@@ -98,9 +100,13 @@ class Workspace:
 
     @classmethod
     def default(cls) -> Workspace:
-        """$SNN_FUSION_HOME, else `workspace/` in the checkout."""
+        """$SNN_FUSION_HOME, else `workspace/` in the checkout. Raises BadInput if that cannot be a folder."""
         home = os.environ.get("SNN_FUSION_HOME")
-        return cls(Path(home).expanduser().resolve() if home else project_root() / "workspace")
+        root = Path(home).expanduser().resolve() if home else project_root() / "workspace"
+        there = next(path for path in (root, *root.parents) if path.exists())
+        if not there.is_dir():
+            raise BadInput("SNN_FUSION_HOME" if home else root, f"{there} is not a folder", "name another one")
+        return cls(root)
 
     def path(self, *parts: str) -> Path:
         return self.root.joinpath(*parts)

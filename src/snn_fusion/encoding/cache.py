@@ -15,7 +15,7 @@ from snn_fusion.config import EncodingParams
 from snn_fusion.data.manifest import Ref, load
 from snn_fusion.data.perturb import vary
 from snn_fusion.data.recording import Sense
-from snn_fusion.encoding.encoder import channels, encode
+from snn_fusion.encoding.encoder import channels, encode, encoder_version
 from snn_fusion.encoding.spikes import Spikes
 from snn_fusion.encoding.store import SpikeStore, write
 from snn_fusion.workers import worker_pool
@@ -35,7 +35,7 @@ class Job:
 def encoder_digest(params: EncodingParams, sense: Sense) -> str:
     """What an encoding of this sense depends on beside the recording: parameters and code."""
     sense_params = getattr(params, sense)
-    return digest(sense, params.step_ms, params.steps, sense_params, code_digest("encoding", "data"))
+    return digest(sense, params.step_ms, params.steps, sense_params, encoder_version(), code_digest("data"))
 
 
 def encode_all(

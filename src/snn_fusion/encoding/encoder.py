@@ -36,4 +36,4 @@ def inputs(params: EncodingParams, sense: Sense) -> int:
 
 def encoder_version() -> str:
     """Digest of the encoders' code: another one may give other spikes for the same parameters."""
-    return code_digest("encoding")
+    return code_digest(*(f"encoding/{name}.py" for name in ("audio", "events", "imu", "encoder", "spikes")))

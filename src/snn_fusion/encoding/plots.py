@@ -79,19 +79,22 @@ def _sound(axes: Axes, signal: Audio, params: EncodingParams) -> None:
 
 
 def _frames(axes: Axes, signal: Events, params: EncodingParams) -> None:
-    """Brighter minus darker events of the recording's sixths, side by side."""
+    """Brighter minus darker events of the recording's sixths, in two rows of three."""
     width = math.ceil(signal.duration_us / FRAMES) or 1
     counts = events.bin_events(signal.events, signal.width, signal.height, width, FRAMES).astype(int)
-    strip = np.concatenate(list(counts[:, 1] - counts[:, 0]), axis=1)
-    limit = max(np.abs(strip).max(), 1)
-    axes.imshow(strip, cmap="RdBu_r", vmin=-limit, vmax=limit, interpolation="nearest")
-    for k in range(1, FRAMES):
-        axes.axvline(k * signal.width - 0.5, color="0.6", lw=0.8)
-    centres = (np.arange(FRAMES) + 0.5) * signal.width - 0.5
-    axes.set_xticks(centres, [f"{(k + 0.5) * width / 1e6:.2f}" for k in range(FRAMES)])
+    frames = list(counts[:, 1] - counts[:, 0])
+    half = FRAMES // 2
+    sheet = np.block([frames[:half], frames[half:]])
+    limit = max(np.abs(sheet).max(), 1)
+    axes.imshow(sheet, cmap="RdBu_r", vmin=-limit, vmax=limit, interpolation="nearest")
+    for k in range(FRAMES):
+        row, column = divmod(k, half)
+        corner = (column * signal.width + 0.04 * signal.width, (row + 0.13) * signal.height)
+        axes.annotate(f"{(k + 0.5) * width / 1e6:.2f} s", corner, fontsize=8, color="0.35")
+    axes.set_xticks(np.arange(1, half) * signal.width - 0.5, [""] * (half - 1))
+    axes.set_yticks([signal.height - 0.5], [""])
+    axes.grid(color="0.6", lw=0.8)
     axes.set_title("events: brighter (red) minus darker (blue)", loc="left", fontsize=10)
-    axes.set_xlabel("middle of the frame (s)")
-    axes.set_yticks([])
 
 
 def _traces(axes: Axes, signal: Imu, params: EncodingParams) -> None:
