@@ -84,6 +84,14 @@ network of the same shape would do.
 | | effective | dense |
 |---|---|---|
 {counts}
+
+## Speed
+
+    make bench
+
+On 2 cores. A million events into frames, CPU time against tonic 1.7's `ToFrame` at its best setting, equal counts: 27 times
+faster on N-MNIST's sensor (34 x 34), 25 times on a DVS128, 17 times on a DAVIS346, where most of our time goes into clearing
+the frames. Encoding all 12,743 recordings of the mirror from nothing: 10 s, with the perturbed copies for training 23 s.
 """
 
 

@@ -120,8 +120,18 @@ def test_binning_counts_every_event_once(seed: int, n: int, width: int, height: 
 def test_an_event_outside_the_sensor_is_named_not_counted() -> None:
     found = some_events(n=10).events
     found["x"][7] = 40
-    with pytest.raises(IndexError, match=r"event 7 at x=40, .* outside a sensor of 34 x 34"):
+    with pytest.raises(IndexError, match=r"event 7 at t=\d+, x=40, .* outside a sensor of 34 x 34"):
         events.bin_events(found, 34, 34, 20_000, 50)
+    found = some_events(n=10).events
+    found["t"][0] = -5
+    with pytest.raises(IndexError, match=r"event 0 at t=-5"):
+        events.bin_events(found, 34, 34, 20_000, 50)
+
+
+def test_a_cell_with_more_events_than_a_count_holds_stays_at_the_most_it_holds() -> None:
+    found = np.zeros(70_000, EVENT)
+    binned = events.bin_events(found, 2, 2, 1000, 1)
+    assert binned[0, 0].tolist() == [[65535, 0], [0, 0]] and binned[0, 1].sum() == 0
 
 
 def test_cameras_of_different_sizes_meet_on_the_same_channels(params: Params) -> None:

@@ -39,39 +39,50 @@ def bin_events(
     rows, columns = (height, width) if grid is None else (grid, grid)
     out = np.zeros((steps, 2, rows, columns), np.uint16)
     # Cell borders by exact integer division, looked up instead of divided for each event.
-    row_of = np.arange(height) * rows // height
+    row_of = np.arange(height) * rows // height * columns
     column_of = np.arange(width) * columns // width
-    outside = _count(
-        events["t"],
-        events["x"],
-        events["y"],
-        events["p"],
-        step_us,
-        row_of,
-        column_of,
-        out.reshape(steps * 2, rows, columns),
-    )
+    outside = _count(events, step_us, row_of, column_of, out.reshape(steps, 2, -1))
     if outside >= 0:
-        x, y, p = (int(events[name][outside]) for name in "xyp")
-        raise IndexError(f"event {outside} at x={x}, y={y}, p={p} is outside a sensor of {width} x {height}")
+        t, x, y, p = (int(events[name][outside]) for name in "txyp")
+        raise IndexError(f"event {outside} at t={t}, x={x}, y={y}, p={p} is outside a sensor of {width} x {height}")
     return out
 
 
 @njit(cache=True, nogil=True)
-def _count(t, x, y, p, step_us, row_of, column_of, out):  # type: ignore[no-untyped-def]
-    """Count into `out` (2 * steps, rows, columns); the index of the first event outside the sensor, else -1."""
-    end = (len(out) // 2) * step_us
-    height, width = len(row_of), len(column_of)
-    step, step_end = 0, step_us
-    for i in range(len(t)):
-        if t[i] >= end:
-            break
-        if y[i] >= height or x[i] >= width or p[i] > 1 or t[i] < 0:
-            return i
-        if t[i] >= step_end or t[i] < step_end - step_us:  # times ascend, so a division is rare
-            step = t[i] // step_us
-            step_end = (step + 1) * step_us
-        row, column, plane = row_of[y[i]], column_of[x[i]], 2 * step + p[i]
-        if out[plane, row, column] < 65535:
-            out[plane, row, column] += 1
+def _count(events, step_us, row_of, column_of, out):  # type: ignore[no-untyped-def]
+    """Count into `out` (steps, 2, cells); the index of the first event outside time or sensor, else -1.
+
+    Times ascend, so a step's events are found by bisection and the loop over them does not look at the time.
+    """
+    times, height, width, cells = events["t"], len(row_of), len(column_of), out.shape[2]
+    start = 0
+    if len(events) and times[0] < 0:
+        return 0
+    for step in range(out.shape[0]):
+        end = _first_at(times, (step + 1) * step_us, start)
+        counts = out[step].reshape(-1)
+        may_overflow = end - start > 65535
+        for i in range(start, end):
+            event = events[i]
+            x, y, p = np.int64(event.x), np.int64(event.y), np.int64(event.p)
+            if y >= height or x >= width or p > 1:
+                return i
+            cell = p * cells + row_of[y] + column_of[x]
+            if may_overflow and counts[cell] == 65535:
+                continue
+            counts[cell] += 1
+        start = end
     return -1
+
+
+@njit(cache=True, nogil=True)
+def _first_at(times, when, start):  # type: ignore[no-untyped-def]
+    """Index of the first time at or after `when`, from `start` up."""
+    low, high = start, len(times)
+    while low < high:
+        middle = (low + high) // 2
+        if times[middle] < when:
+            low = middle + 1
+        else:
+            high = middle
+    return low

@@ -31,7 +31,7 @@ def encode(params: Params, ws: Workspace) -> dict[str, Any]:
     def work(out: Path) -> dict[str, Any]:
         started = time.monotonic()
         rows = read_manifest(ws.path("validated", "recordings.parquet"))
-        result = {sense: _encode_sense(sense, rows, params, ws, out) for sense in SENSES}
+        result = {sense: encode_sense(sense, rows, params, ws, out) for sense in SENSES}
         (out / "encoding.json").write_text(json.dumps(params.encoding.model_dump(mode="json"), indent=1))
         print_time(started)
         return {"recordings": result}
@@ -39,7 +39,8 @@ def encode(params: Params, ws: Workspace) -> dict[str, Any]:
     return ws.build("encoded", inputs, work)
 
 
-def _encode_sense(sense: Sense, rows: list[Row], params: Params, ws: Workspace, out: Path) -> dict[str, Any]:
+def encode_sense(sense: Sense, rows: list[Row], params: Params, ws: Workspace, out: Path) -> dict[str, Any]:
+    """Write `<sense>.arrow` into `out`: the rows that have the sense, and the copies of those in the training split."""
     described = [
         (row, copy)
         for row in rows
