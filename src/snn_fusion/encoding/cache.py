@@ -51,7 +51,7 @@ def encode_all(
     have = set(_cached_keys(cache, encoder))
     missing = {key: job for key, job in zip(keys, jobs, strict=True) if key not in have}
     if missing:
-        _encode_missing(missing, sense, params, recordings, cache, encoder)
+        _encode_missing(missing, sense, params, seed, recordings, cache, encoder)
     found = _read(cache, encoder, set(keys))
     return [found[key] for key in keys]
 
@@ -80,7 +80,13 @@ def _read(cache: Path, encoder: str, keys: set[str]) -> Mapping[str, Spikes]:
 
 
 def _encode_missing(
-    missing: Mapping[str, Job], sense: Sense, params: EncodingParams, recordings: Path, cache: Path, encoder: str
+    missing: Mapping[str, Job],
+    sense: Sense,
+    params: EncodingParams,
+    seed: int,
+    recordings: Path,
+    cache: Path,
+    encoder: str,
 ) -> None:
     todo = list(missing.items())
     shards = [todo[i : i + SHARD] for i in range(0, len(todo), SHARD)]
@@ -90,20 +96,27 @@ def _encode_missing(
         worker_pool(len(shards)) as pool,
     ):
         task = progress.add_task(f"encode {sense}", total=len(todo))
-        arguments = (sense, params, recordings, cache, encoder)
+        arguments = (sense, params, seed, recordings, cache, encoder)
         for done in as_completed([pool.submit(_encode_shard, shard, *arguments) for shard in shards]):
             progress.advance(task, done.result())
 
 
 def _encode_shard(
-    jobs: Sequence[tuple[str, Job]], sense: Sense, params: EncodingParams, recordings: Path, cache: Path, encoder: str
+    jobs: Sequence[tuple[str, Job]],
+    sense: Sense,
+    params: EncodingParams,
+    seed: int,
+    recordings: Path,
+    cache: Path,
+    encoder: str,
 ) -> int:
     spikes = []
     for key, job in jobs:
         signal = load(recordings, job.ref, sense)
         if job.copy:
-            # the key holds seed, recording and copy: the same variation wherever and whenever it is made
-            signal = vary(signal, np.random.default_rng(int(key[:16], 16)), params.step_ms)
+            # the same variation of a recording wherever and whenever it is made
+            rng = np.random.default_rng(int(digest(job.ref.sha256, job.copy, seed)[:16], 16))
+            signal = vary(signal, rng, params.step_ms)
         spikes.append(encode(signal, params))
     keys = [key for key, _ in jobs]
     name = f"{encoder[:16]}-{digest(keys)[:16]}.arrow"
