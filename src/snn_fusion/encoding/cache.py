@@ -111,7 +111,7 @@ def _encode_shard(
     encoder: str,
 ) -> int:
     spikes = []
-    for key, job in jobs:
+    for _, job in jobs:
         signal = load(recordings, job.ref, sense)
         if job.copy:
             # the same variation of a recording wherever and whenever it is made
