@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock
 from rich.console import Console
 from rich.table import Table
 
@@ -36,15 +37,22 @@ def reproduce(params: Params, ws: Workspace, version: str) -> dict[str, Any]:
     Raises BadInput if the version, its lock or its recordings are gone, SnnFusionError if a stage fails.
     """
     recorded = versions.find(connect(ws), params.registry.model, version)
-    place = ws.path("reproduce", recorded.number)
     if TAG not in recorded.tags:
         problem = "it was never pushed, so where its recordings are is not on record"
         raise BadInput(f"model {recorded.model}, {recorded}", problem, "run `snn-fusion push` after registering")
+    place = ws.path("reproduce", recorded.number)
+    with disk_errors(place):
+        place.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(place.with_name(f".{place.name}.lock")):  # not the workspace's: training takes minutes
+        return _rebuild(recorded, place, ws)
+
+
+def _rebuild(recorded: Version, place: Path, ws: Workspace) -> dict[str, Any]:
     files = versions.run_file(recorded, IN_RUN, ws)
     _say(f"fetching the recordings of {recorded}")
     with ws.lock("reproduce"), disk_errors(place):
         remove_tree(place)
-        place.mkdir(parents=True)
+        place.mkdir()
         restore_recordings(files, place, ws)
     code, note = _checkout(recorded, place / "code")
     home = Workspace(place / "workspace")
