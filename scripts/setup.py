@@ -86,17 +86,13 @@ def pip_setting(name):
     return list(dict.fromkeys(" ".join(values).replace("\\n", " ").split()))
 
 
-def package_sources():
-    """uv does not read pip's configuration, so mirrors and folders of wheels set there are passed on.
+def package_index():
+    """uv does not read pip's configuration, so a mirror set there is passed on.
 
-    All are searched, as pip does; the hashes in the lock keep that safe.
+    Only that one: uv takes a version from the first index that has it, so an extra index that holds a poorer wheel
+    (one without its compiled library, say) would win over the one that has them all.
     """
-    return [
-        "--index-strategy=unsafe-best-match",
-        *(f"--index-url={url}" for url in pip_setting("index-url")[:1]),
-        *(f"--extra-index-url={url}" for url in pip_setting("extra-index-url")),
-        *(f"--find-links={folder}" for folder in pip_setting("find-links")),
-    ]
+    return [f"--index-url={url}" for url in pip_setting("index-url")[:1]]
 
 
 def install_torch():
@@ -124,8 +120,8 @@ def install():
     run(PYTHON, "-m", "pip", "install", "--quiet", UV)
     install_torch()  # first, so that nothing below can pull a CUDA build in
     uv_install = [VENV / "bin" / "uv", "pip", "install", "--quiet", "--python", PYTHON, "--no-deps"]
-    run(*uv_install, *package_sources(), "--require-hashes", "-r", LOCK)
-    run(*uv_install, *package_sources(), "--editable", ROOT)
+    run(*uv_install, *package_index(), "--require-hashes", "-r", LOCK)
+    run(*uv_install, *package_index(), "--editable", ROOT)
     STAMP.write_text(digest())
     say("done; .venv/bin/snn-fusion --help")
 
