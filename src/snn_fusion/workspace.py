@@ -125,9 +125,10 @@ class Workspace:
             raise BadInput(path, f"not JSON: {error}", f"remove {path.parent} and run the stage again") from None
         return stamp
 
-    def digest(self, stage: str) -> str:
-        """Digest of a finished stage's outputs."""
-        return str(self.stamp(stage)["digest"])
+    def digest(self, stage: str, *files: str) -> str:
+        """Digest of a finished stage's outputs, or of these `files` among them alone."""
+        stamp = self.stamp(stage)
+        return digest([file_digest(self.path(stage, name)) for name in files]) if files else str(stamp["digest"])
 
     @contextlib.contextmanager
     def lock(self, purpose: str, name: str = ".lock") -> Iterator[None]:

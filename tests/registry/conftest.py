@@ -18,7 +18,7 @@ import pytest
 from snn_fusion.benchmark.conditions import CONDITIONS
 from snn_fusion.config import Params, load_params
 from snn_fusion.data.folder import read_folder
-from snn_fusion.data.manifest import Row, write_manifest
+from snn_fusion.data.manifest import DATA_SET, Row, write_manifest
 from snn_fusion.data.recording import SENSES
 from snn_fusion.data.synthetic import generate
 from snn_fusion.encoding.encoder import inputs
@@ -79,7 +79,7 @@ def put(ws: Workspace, stage: str, work: Callable[[Path], object]) -> None:
     if stage == "validated":
         made_from["recordings"] = ws.digest("recordings")
     if stage == "evaluated":
-        made_from |= {name: ws.digest(name) for name in ("validated", "trained")}
+        made_from |= {"trained": ws.digest("trained"), "validated": ws.digest("validated", *DATA_SET)}
 
     def build(out: Path) -> dict[str, object]:
         work(out)

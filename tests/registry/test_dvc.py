@@ -105,8 +105,8 @@ def test_a_second_dvc_repro_does_nothing(checkout: Checkout) -> None:
 
 def test_metrics_and_plots_of_dvc_yaml_are_there(checkout: Checkout) -> None:
     shown = json.loads(checkout.dvc("metrics", "show", "--json"))
-    metrics = shown[""]["data"]["workspace/evaluated/evaluation.json"]["data"]
-    assert 0 <= metrics["accuracy"]["clean"]["fused"]["value"] <= 1
+    metrics = shown[""]["data"]["workspace/evaluated/metrics.json"]["data"]
+    assert 0 <= metrics["accuracy"]["clean"]["fused"] <= 1
     assert (checkout.ws.path("trained", "history.csv")).read_text().startswith("epoch,")
     header = checkout.ws.path("trained", "history.csv").read_text().splitlines()[0].split(",")
     for plot in yaml.safe_load((checkout.root / "dvc.yaml").read_text())["plots"]:

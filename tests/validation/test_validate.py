@@ -17,7 +17,7 @@ import pytest
 
 from snn_fusion.config import Params, check_params
 from snn_fusion.data.ingest import import_recordings
-from snn_fusion.data.manifest import read_manifest
+from snn_fusion.data.manifest import DATA_SET, read_manifest
 from snn_fusion.data.synthetic import generate
 from snn_fusion.errors import BadInput
 from snn_fusion.validation.stage import accept_profile, validate
@@ -205,8 +205,10 @@ def test_training_data_that_moved_away_from_the_champions_give_a_warning(
     import_lab(made, workspace, lab, tmp_path)
     validate(lab, workspace)
     accept_profile(workspace, workspace.path("validated", "profile.json"))
+    before = workspace.digest("validated", *DATA_SET)
     again = validate(lab, workspace)
     assert (again["up_to_date"], again["warnings"]) == (False, [])
+    assert workspace.digest("validated", *DATA_SET) == before  # so that the stages after it stay up to date
     import_lab(made, workspace, lab, tmp_path / "quieter", quieter)
     warnings = validate(lab, workspace)["warnings"]
     assert len(warnings) == 1

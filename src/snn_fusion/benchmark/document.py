@@ -52,6 +52,13 @@ def document(evaluation: Evaluation, graph: Graph, model: str, data: str, seed: 
     }
 
 
+def metrics(content: dict[str, Any]) -> dict[str, Any]:
+    """The few numbers by which versions are compared at a glance: accuracies, and what a fused answer costs."""
+    accuracy = {c: {view: one["value"] for view, one in views.items()} for c, views in content["accuracy"].items()}
+    costs = {view: one["effective_acs"]["value"] for view, one in content["synaptic_operations"].items()}
+    return {"accuracy": accuracy, "synaptic_operations": costs}
+
+
 def data_digest(evaluation: Evaluation) -> str:
     """SHA-256 over label and content of the recordings tested, wherever they lie and in whatever order."""
     found = [(row.label, sense, ref.sha256) for row in evaluation.rows for sense, ref in row.senses.items()]

@@ -12,7 +12,7 @@ from snn_fusion.benchmark.conditions import HARD_CONDITIONS
 from snn_fusion.benchmark.console import Progress, say, warn_of_encoder
 from snn_fusion.config import Params
 from snn_fusion.data.folder import read_folder
-from snn_fusion.data.manifest import Row, load, read_manifest
+from snn_fusion.data.manifest import DATA_SET, Row, load, read_manifest
 from snn_fusion.errors import BadInput, BadRecordings
 from snn_fusion.workspace import Workspace, code_digest, digest, disk_errors, write_atomic
 
@@ -22,13 +22,14 @@ SECTIONS = ("data", "validation", "encoding", "network", "training")
 def evaluate(params: Params, ws: Workspace, out: Path | None = None) -> dict[str, Any]:
     """Test the newly trained network on the workspace's test split.
 
-    Writes evaluated/: evaluation.json, predictions.parquet, report.html and figures/*.png; the metrics also to `out`
-    ('-': standard output). Nothing is done if network, data, parameters and code are those of the last time.
+    Writes evaluated/: evaluation.json, metrics.json, predictions.parquet, report.html and figures/*.png; what is in
+    evaluation.json also to `out` ('-': standard output). Nothing is done if network, data, parameters and code are
+    those of the last time.
     """
     _check_out(out)
     shown = {"seed": params.seed, **{name: getattr(params, name).model_dump(mode="json") for name in SECTIONS}}
     inputs = {
-        "validated": ws.digest("validated"),
+        "validated": ws.digest("validated", *DATA_SET),
         "trained": ws.digest("trained"),
         "params": digest(shown),
         "code": code_digest("benchmark", "network", "encoding", "data"),
@@ -42,7 +43,7 @@ def evaluate(params: Params, ws: Workspace, out: Path | None = None) -> dict[str
 def _work(params: Params, shown: dict[str, Any], ws: Workspace, folder: Path) -> dict[str, Any]:
     import pyarrow.parquet as pq
 
-    from snn_fusion.benchmark.document import document, predictions
+    from snn_fusion.benchmark.document import document, metrics, predictions
     from snn_fusion.benchmark.evaluate import evaluate_rows
     from snn_fusion.benchmark.pictures import draw, read_history, save_figures
     from snn_fusion.benchmark.report import render
@@ -53,6 +54,7 @@ def _work(params: Params, shown: dict[str, Any], ws: Workspace, folder: Path) ->
         evaluation = evaluate_rows(graph, split_rows(ws), root, params.seed, progress)
     content = document(evaluation, graph, "newly trained network", "test split of the workspace", params.seed)
     write_atomic(folder / "evaluation.json", _json(content))
+    write_atomic(folder / "metrics.json", _json(metrics(content)))
     table = io.BytesIO()
     pq.write_table(predictions(evaluation), table, compression="zstd")
     write_atomic(folder / "predictions.parquet", table.getvalue())
@@ -93,7 +95,7 @@ def evaluate_folder(
 def split_rows(ws: Workspace) -> list[Row]:
     """The validated test recordings, and how they were joined. Raises BadInput if there are none."""
     ws.stamp("validated")
-    paths = [ws.path("validated", name) for name in ("recordings.parquet", "joined.parquet")]
+    paths = [ws.path("validated", name) for name in DATA_SET]
     rows = [row for path in paths for row in read_manifest(path) if row.split == "test"]
     if not rows:
         raise BadInput(paths[0], "no recording is in the test split", "import some, or change data.split")

@@ -17,6 +17,8 @@ from snn_fusion.errors import BadInput, BadRecording
 from snn_fusion.workspace import write_atomic
 
 SPLITS = ("train", "test")
+# What later stages read of validated/; its reports may change without it.
+DATA_SET = ("recordings.parquet", "joined.parquet")
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from snn_fusion.config import Params
-from snn_fusion.data.manifest import Row, read_manifest
+from snn_fusion.data.manifest import DATA_SET, Row, read_manifest
 from snn_fusion.data.recording import SENSES, Sense
 from snn_fusion.encoding.cache import Job, encode_all
 from snn_fusion.encoding.encoder import channels
@@ -23,7 +23,7 @@ def encode(params: Params, ws: Workspace) -> dict[str, Any]:
     Writes `<sense>.arrow` (columns id, path, label, split, subject, copy and the spikes) and `encoding.json`.
     """
     inputs = {
-        "validated": ws.digest("validated"),
+        "validated": ws.digest("validated", *DATA_SET),
         "params": digest(params.encoding, params.seed),
         "code": code_digest("encoding", "data"),
     }

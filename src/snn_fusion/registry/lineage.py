@@ -10,12 +10,11 @@ from typing import Any
 
 from snn_fusion.config import Params
 from snn_fusion.data.dataset import SYNTHETIC
-from snn_fusion.data.manifest import Row, read_manifest
+from snn_fusion.data.manifest import DATA_SET, Row, read_manifest
 from snn_fusion.data.recording import SENSES
 from snn_fusion.workspace import Workspace, code_digest, digest, file_digest, project_root
 
 TESTING_CODE = ("data", "encoding", "network", "benchmark")
-MANIFESTS = ("recordings.parquet", "joined.parquet")
 
 
 @dataclass(frozen=True)
@@ -48,7 +47,7 @@ class DataSet:
 def read_data_set(ws: Workspace) -> DataSet:
     """The data set in the workspace. Raises BadInput if it has not been validated."""
     ws.stamp("validated")
-    recordings, joined = (tuple(read_manifest(ws.path("validated", name))) for name in MANIFESTS)
+    recordings, joined = (tuple(read_manifest(ws.path("validated", name))) for name in DATA_SET)
     try:
         origins = json.loads(ws.path("recordings", "sources.json").read_text())
     except FileNotFoundError:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from snn_fusion.config import Params
+from snn_fusion.data.manifest import DATA_SET
 from snn_fusion.errors import BadInput
 from snn_fusion.registry import versions
 from snn_fusion.registry.lineage import DataSet, lock_digest, read_data_set, testing_digest, training_code
@@ -70,8 +71,8 @@ def register(params: Params, ws: Workspace) -> dict[str, Any]:
 def _check_order(ws: Workspace) -> None:
     """The evaluation must be of the network and the recordings in the workspace."""
     inputs = ws.stamp("evaluated")["inputs"]
-    for stage in ("trained", "validated"):
-        if inputs.get(stage) not in (None, ws.digest(stage)):
+    for stage, files in (("trained", ()), ("validated", DATA_SET)):
+        if inputs.get(stage) not in (None, ws.digest(stage, *files)):
             remedy = "run `snn-fusion evaluate`"
             raise BadInput(ws.path("evaluated"), f"was made before {ws.path(stage)} last changed", remedy)
 

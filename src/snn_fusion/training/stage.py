@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from snn_fusion.config import Params
-from snn_fusion.data.manifest import read_manifest
+from snn_fusion.data.manifest import DATA_SET, read_manifest
 from snn_fusion.data.recording import SENSES
 from snn_fusion.encoding.encoder import inputs as input_channels
 from snn_fusion.encoding.store import SpikeStore
@@ -46,7 +46,8 @@ def train(params: Params, ws: Workspace) -> dict[str, Any]:
         network = FusionNetwork(sizes, len(data.classes), params.network, slope, generator)
         with training_progress(params.training.epochs) as report:
             progress = fit(network, data, params, checkpoint, report)
-        provenance = {"commit": git_commit(), "data": ws.digest("validated"), "inputs": inputs, "seed": params.seed}
+        validated = ws.digest("validated", *DATA_SET)
+        provenance = {"commit": git_commit(), "data": validated, "inputs": inputs, "seed": params.seed}
         save_graph(out / "graph", network, params.encoding, data.classes, provenance)
         (out / "history.csv").write_text(_table(progress.history))
         shutil.copyfile(checkpoint, out / "checkpoint.safetensors")
