@@ -10,7 +10,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
 sys.path.insert(0, str(ROOT / "scripts"))
-from setup import package_sources  # noqa: E402
+from setup import package_index  # noqa: E402
 
 VENV = ROOT / ".venv-bench"
 PYTHON = VENV / "bin" / "python"
@@ -26,7 +26,7 @@ def prepare() -> None:
     uv = str(ROOT / ".venv" / "bin" / "uv")
     subprocess.run([uv, "venv", "--quiet", "--clear", "--python", sys.executable, str(VENV)], check=True)
     install = [uv, "pip", "install", "--quiet", "--python", str(PYTHON), "--no-deps", "--require-hashes"]
-    subprocess.run([*install, *package_sources(), "-r", str(REQUIREMENTS)], check=True)
+    subprocess.run([*install, *package_index(), "-r", str(REQUIREMENTS)], check=True)
     STAMP.write_text(wanted)
 
 
