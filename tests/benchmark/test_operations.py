@@ -10,6 +10,11 @@ from snn_fusion.benchmark.operations import Connection, Tally, connections, stat
 from snn_fusion.data.recording import Sense
 from snn_fusion.encoding.spikes import Spikes
 from snn_fusion.network.graph import Graph
+from snn_fusion.network.spike_train import SpikeTrain
+
+
+def train(spikes: np.ndarray) -> SpikeTrain:
+    return SpikeTrain.from_dense(torch.from_numpy(spikes.astype(np.float32)))
 
 
 def test_neurobenchs_example_gives_4_effective_and_9_dense_operations() -> None:
@@ -17,7 +22,7 @@ def test_neurobenchs_example_gives_4_effective_and_9_dense_operations() -> None:
     weights = np.array([[1.3, 0, -3.2], [0, 1.2, -5.1], [-1.1, 2.7, 0]]).T  # ours are (source, target)
     wire = Connection("input:audio", (weights != 0).sum(1).astype(float), weights.size)
     tally = Tally(steps=1)
-    tally.add(1, {"audio": Spikes.from_dense(np.array([[False, True, True]]))}, {"layer": np.zeros((1, 1, 3))})
+    tally.add(1, {"audio": Spikes.from_dense(np.array([[False, True, True]]))}, {"layer": train(np.zeros((1, 1, 3)))})
     found = workload(tally, {"wire": wire}, {"layer": 3})
     assert (found["effective_acs"]["value"], found["dense"]["value"]) == (4, 9)
     assert found["effective_macs"]["value"] == 0
@@ -32,8 +37,8 @@ def test_counts_by_hand_for_two_recordings() -> None:
     spikes = Spikes.from_dense(np.array([[1, 0], [1, 1], [0, 0], [0, 1]], bool))  # 2 recordings of 2 steps
     fired = np.array([[[0, 0], [1, 1]], [[0, 0], [0, 1]]], np.float32)
     tally = Tally(steps=2)
-    tally.add(1, {"audio": Spikes(spikes.indptr[:3], spikes.index[:3], 2)}, {"layer": fired[:1]})
-    tally.add(1, {"audio": Spikes(spikes.indptr[2:] - 3, spikes.index[3:], 2)}, {"layer": fired[1:]})
+    tally.add(1, {"audio": Spikes(spikes.indptr[:3], spikes.index[:3], 2)}, {"layer": train(fired[:1])})
+    tally.add(1, {"audio": Spikes(spikes.indptr[2:] - 3, spikes.index[3:], 2)}, {"layer": train(fired[1:])})
     found = workload(tally, wires, {"layer": 2, "silent": 4})
     assert found["connections"]["in"] == {"effective_acs": (2 + 2 + 1 + 1) / 2, "dense": 8}
     assert found["connections"]["out"] == {"effective_acs": 3 * 3 / 2, "dense": 12}
@@ -54,11 +59,11 @@ def test_effective_operations_are_those_of_the_binary_forward_pass(graph: Graph)
         "imu": Spikes.from_dense(rng.random((n * steps, len(network.input["imu"]))) < 0.1),
     }
     with torch.no_grad():
-        _, fired = network(inputs, n)
-    layers = {name: spikes.numpy() for name, spikes in fired.items()}
+        _, layers = network(inputs, n)
     tally = Tally(steps)
     tally.add(n, inputs, layers)
-    sources = {**{f"input:{s}": one.dense() for s, one in inputs.items()}, **layers}
+    fired = {name: one.as_events().dense() for name, one in layers.items()}
+    sources = {**{f"input:{s}": one.dense() for s, one in inputs.items()}, **fired}
     for name, wire in connections(network).items():
         binary = (network.get_parameter(name).detach().numpy() != 0).astype(float)
         active = sources.get(wire.source, np.zeros(len(binary))) != 0

@@ -16,7 +16,8 @@ from snn_fusion.config import NetworkParams, Params
 from snn_fusion.encoding.encoder import inputs
 from snn_fusion.encoding.spikes import Spikes
 from snn_fusion.errors import BadInput
-from snn_fusion.network.fusion import FusionNetwork, decide, gather
+from snn_fusion.network.engine import gather
+from snn_fusion.network.fusion import FusionNetwork, decide
 from snn_fusion.network.graph import Graph, initial_generator, load_graph, save_graph
 
 SIZES = {"audio": 12, "events": 20, "imu": 7}

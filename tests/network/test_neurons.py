@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from snntorch import surrogate
 from torch import Tensor
 
-from snn_fusion.network.neurons import LIF, li_scan, lif_recurrent, lif_scan, lif_step
+from snn_fusion.network.neurons import LIF, li_scan, lif_scan, lif_step
 
 
 def leaky(current: Tensor, beta: float, threshold: float, slope: float, reset_delay: bool = True):
@@ -97,7 +97,7 @@ def test_a_recurrent_layer_follows_snntorch_with_spikes_fed_back_one_step_later(
         spikes, potential = neuron(now + spikes @ weights, potential)
         expected.append(spikes)
     torch.testing.assert_close(
-        lif_recurrent(current, weights, LIF(torch.tensor(0.9))), torch.stack(expected, 1), atol=0, rtol=0
+        lif_scan(current, LIF(torch.tensor(0.9)), weights), torch.stack(expected, 1), atol=0, rtol=0
     )
 
 

@@ -24,6 +24,7 @@ from snn_fusion.encoding.spikes import Spikes
 from snn_fusion.errors import BadInput, BadRecordings
 from snn_fusion.network.fusion import decide
 from snn_fusion.network.graph import Graph
+from snn_fusion.network.spike_train import SpikeTrain
 
 BATCH = 256
 JOINED = "joined"  # source of the rows that data.dataset.join_by_label makes
@@ -165,8 +166,8 @@ class _Runs:
             self._record(level, view, rows, network.run(inputs, n).potential[:, -1])
             return
         with torch.no_grad():
-            readout, fired = network(inputs, n)
-        potential, layers = readout.numpy(), {name: one.numpy() for name, one in fired.items()}
+            readout, layers = network(inputs, n)
+        potential = readout.numpy()
         for condition in CONDITIONS:
             if condition.level == "clean" and condition.missing is None:
                 self._record(condition.name, view, rows, potential[:, condition.step(steps)])
@@ -192,14 +193,16 @@ class _Runs:
         self,
         rows: Sequence[Row],
         spikes: Mapping[Job, Levels],
-        layers: Mapping[str, Float32],
+        layers: Mapping[str, SpikeTrain],
         potential: Float32,
     ) -> Example:
         """The first that is answered rightly, else the first."""
         predictions = decide(potential[:, -1])
         i = int(np.argmax(predictions == self._labels(rows)))
         inputs = {sense: spikes[sense, ref]["clean"] for sense, ref in rows[i].senses.items()}
-        return Example(rows[i], inputs, {k: v[i] for k, v in layers.items()}, potential[i], int(predictions[i]))
+        steps = self.graph.encoding.steps
+        fired = {k: v.as_events().part(i * steps, (i + 1) * steps).dense() for k, v in layers.items()}
+        return Example(rows[i], inputs, fired, potential[i], int(predictions[i]))
 
     def evaluation(self) -> Evaluation:
         network = self.graph.network

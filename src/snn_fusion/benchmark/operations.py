@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from snn_fusion.data.recording import Sense
 from snn_fusion.encoding.spikes import Spikes
+from snn_fusion.network.spike_train import SpikeTrain
 
 SOURCE = "torch network"
 Float64 = npt.NDArray[np.float64]
@@ -40,13 +41,13 @@ class Tally:
     recordings: int = 0
     spikes: dict[str, Float64] = field(default_factory=dict)
 
-    def add(self, n: int, inputs: Mapping[Sense, Spikes], layers: Mapping[str, npt.NDArray[np.float32]]) -> None:
-        """Count n recordings: `inputs` n * T rows with delay taps, `layers` spikes (n, T, neurons)."""
+    def add(self, n: int, inputs: Mapping[Sense, Spikes], layers: Mapping[str, SpikeTrain]) -> None:
+        """Count n recordings: `inputs` n * T rows with delay taps, `layers` the spikes of each layer."""
         self.recordings += n
         for sense, spikes in inputs.items():
             self._count(f"input:{sense}", np.bincount(spikes.index, minlength=spikes.channels))
         for name, fired in layers.items():
-            self._count(name, fired.sum(axis=(0, 1), dtype=np.float64))
+            self._count(name, fired.per_neuron())
 
     def _count(self, source: str, spikes: npt.NDArray[Any]) -> None:
         self.spikes[source] = self.spikes.get(source, 0.0) + spikes.astype(np.float64)

@@ -34,11 +34,9 @@ class Spikes:
 
     @classmethod
     def from_dense(cls, dense: npt.NDArray[np.bool_]) -> Spikes:
-        """From a (rows, channels) array; non-zero is a spike."""
-        rows, columns = np.nonzero(dense)
-        counts = np.bincount(rows, minlength=dense.shape[0])
-        indptr = np.concatenate(([0], np.cumsum(counts))).astype(np.int32)
-        return cls(indptr, columns.astype(np.int32), dense.shape[1])
+        """From a (rows, channels) array; true is a spike."""
+        indptr, index = _compress(dense)
+        return cls(indptr, index, dense.shape[1])
 
     @classmethod
     def concatenate(cls, parts: Sequence[Spikes]) -> Spikes:
@@ -57,6 +55,11 @@ class Spikes:
         out[np.repeat(np.arange(self.rows), np.diff(self.indptr)), self.index] = 1
         return out
 
+    def part(self, first: int, last: int) -> Spikes:
+        """The rows first ... last - 1."""
+        indptr = self.indptr[first : last + 1]
+        return Spikes(indptr - indptr[0], self.index[indptr[0] : indptr[-1]], self.channels)
+
     def counts(self) -> Int32:
         """Spikes in each row, (rows,)."""
         return np.diff(self.indptr)
@@ -68,6 +71,23 @@ class Spikes:
         """
         indptr, index = _delay(self.indptr, self.index, np.asarray(taps, np.int32), steps, self.channels)
         return Spikes(indptr, index, self.channels * len(taps))
+
+
+@njit(cache=True, nogil=True)
+def _compress(dense: npt.NDArray[np.bool_]) -> tuple[Int32, Int32]:
+    rows, columns = dense.shape
+    indptr = np.zeros(rows + 1, np.int32)
+    for row in range(rows):
+        count = 0
+        for column in range(columns):
+            count += 1 if dense[row, column] else 0
+        indptr[row + 1] = indptr[row] + count
+    index, at = np.empty(indptr[rows] + 1, np.int32), 0  # one more: each column is written before it is known to count
+    for row in range(rows):
+        for column in range(columns):
+            index[at] = column
+            at += 1 if dense[row, column] else 0
+    return indptr, index[: indptr[rows]]
 
 
 @njit(cache=True, nogil=True)
@@ -90,4 +110,30 @@ def _delay(indptr: Int32, index: Int32, taps: Int32, steps: int, channels: int) 
                 for i in range(indptr[row - taps[k]], indptr[row - taps[k] + 1]):
                     out[at] = index[i] + k * channels
                     at += 1
+    return out_indptr, out
+
+
+def side_by_side(parts: Sequence[Spikes]) -> Spikes:
+    """The same rows of several sources as one: the channels of each come after those of the one before."""
+    if len(parts) == 1:
+        return parts[0]
+    together, channels = parts[0], parts[0].channels
+    for part in parts[1:]:
+        indptr, index = _beside(together.indptr, together.index, part.indptr, part.index, channels)
+        channels += part.channels
+        together = Spikes(indptr, index, channels)
+    return together
+
+
+@njit(cache=True, nogil=True)
+def _beside(indptr: Int32, index: Int32, other_indptr: Int32, other: Int32, offset: int) -> tuple[Int32, Int32]:
+    out_indptr, out = indptr + other_indptr, np.empty(len(index) + len(other), np.int32)
+    at = 0
+    for row in range(len(indptr) - 1):
+        for k in range(indptr[row], indptr[row + 1]):
+            out[at] = index[k]
+            at += 1
+        for k in range(other_indptr[row], other_indptr[row + 1]):
+            out[at] = other[k] + offset
+            at += 1
     return out_indptr, out

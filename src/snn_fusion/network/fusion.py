@@ -9,12 +9,13 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from snn_fusion.config import NetworkParams
 from snn_fusion.data.recording import SENSES, Sense
-from snn_fusion.encoding.spikes import Spikes
-from snn_fusion.network.neurons import LIF, li_scan, lif_recurrent, lif_scan
+from snn_fusion.encoding.spikes import Int32, Spikes
+from snn_fusion.network.engine import Path, Sources, gather, spiking_layer, spiking_readout
+from snn_fusion.network.neurons import LIF, li_scan
+from snn_fusion.network.spike_train import SpikeTrain
 
 JOINT, READOUT = "joint", "readout"
 INITIAL_BETA = {"audio": 0.9, "events": 0.9, "imu": 0.9, JOINT: 0.9, READOUT: 0.97}
@@ -26,7 +27,7 @@ class Activity:
     """What a run leaves: readout `potential` (n, T, classes), and spikes of each layer in each step, (n, T)."""
 
     potential: Float32
-    spikes: dict[str, Float32]
+    spikes: dict[str, Int32]
 
 
 def decide(potential: Float32) -> npt.NDArray[np.int64]:
@@ -38,8 +39,11 @@ def decide(potential: Float32) -> npt.NDArray[np.int64]:
 class FusionNetwork(nn.Module):
     """Weights are (source, target). `inputs`: input channels (with delay taps) of each sense.
 
-    A sense that is missing is silent: without a bias, silence in is silence out.
+    A sense that is missing is silent: without a bias, silence in is silence out. `path` is the engine's: None lets it
+    choose.
     """
+
+    path: Path | None = None
 
     def __init__(
         self,
@@ -80,52 +84,44 @@ class FusionNetwork(nn.Module):
         """Parameters of a spiking layer."""
         return LIF(self.beta[name], self.params.threshold, self.slope)
 
-    def forward(self, inputs: Mapping[Sense, Spikes], n: int) -> tuple[Tensor, dict[str, Tensor]]:
-        """Spikes of n recordings (n * T rows each sense) -> potential (n, T, classes), spikes (n, T, N) by layer."""
-        spikes: dict[str, Tensor] = {}
-        joint_current = []
-        for sense in self.senses:
-            if sense in inputs:
-                current = gather(inputs[sense], self.input[sense]).view(n, -1, self.params.branch[sense])
-                spikes[sense] = self._fire(sense, current)
-                joint_current.append(spikes[sense] @ self.joint[sense])
-        spikes[JOINT] = self._fire(JOINT, sum(joint_current[1:], joint_current[0]))
-        return li_scan(spikes[JOINT] @ self.readout, self.beta[READOUT]), spikes
+    def forward(self, inputs: Mapping[Sense, Spikes], n: int) -> tuple[Tensor, dict[str, SpikeTrain]]:
+        """Spikes of n recordings (n * T rows each sense) -> potential (n, T, classes), spikes (n, T, N) by layer.
 
-    def _fire(self, name: str, current: Tensor) -> Tensor:
-        if name in self.recurrent:
-            return lif_recurrent(current, self.recurrent[name], self.layer(name))
-        return lif_scan(current, self.layer(name))
+        Raises BadInput for spikes that are not of this network.
+        """
+        trains = {sense: SpikeTrain.of(inputs[sense], n) for sense in self.senses if sense in inputs}
+        spikes = {str(s): self._fire(s, [(train, self.input[s])]) for s, train in trains.items()}
+        joint = [(spikes[sense], self.joint[sense]) for sense in trains]
+        outer = self.readout, self.beta[READOUT], self._back(JOINT)
+        potential, spikes[JOINT] = spiking_readout(joint, self.layer(JOINT), *outer, path=self.path)
+        return potential, spikes
+
+    def _fire(self, name: str, sources: Sources) -> SpikeTrain:
+        return spiking_layer(sources, self.layer(name), self._back(name), self.path)
+
+    def _back(self, name: str) -> Tensor | None:
+        return dict(self.recurrent.items()).get(name)
 
     @torch.no_grad()
     def scale_to(self, inputs: Mapping[Sense, Spikes], n: int, deviation: float) -> None:
         """Scale the weights into each layer so that its input current, where it has any, has this deviation."""
-        joint_current = []
+        joint = []
         for sense, spikes in inputs.items():
-            current = gather(spikes, self.input[sense])
-            active = torch.from_numpy(np.diff(spikes.indptr)) > 0
-            self.input[sense].mul_(deviation / current[active].std().clamp_min(1e-6))
-            fired = self._fire(sense, gather(spikes, self.input[sense]).view(n, -1, self.params.branch[sense]))
-            current = fired @ self.joint[sense]
-            self.joint[sense].mul_(deviation / current[fired.any(-1)].std().clamp_min(1e-6))
-            joint_current.append(fired @ self.joint[sense])
-        fired = self._fire(JOINT, sum(joint_current[1:], joint_current[0]))
+            self._scale(self.input[sense], spikes, deviation)
+            train = self._fire(sense, [(SpikeTrain.of(spikes, n), self.input[sense])])
+            self._scale(self.joint[sense], train.as_events(), deviation)
+            joint.append((train, self.joint[sense]))
+        fired = self._fire(JOINT, joint).as_dense(self.readout)
         potential = li_scan(fired @ self.readout, self.beta[READOUT])
         self.readout.mul_(1 / potential[:, -1].std().clamp_min(1e-6))
+
+    def _scale(self, weights: Tensor, spikes: Spikes, deviation: float) -> None:
+        active = torch.from_numpy(spikes.counts() > 0)
+        weights.mul_(deviation / gather(spikes, weights)[active].std().clamp_min(1e-6))
 
     @torch.no_grad()
     def run(self, inputs: Mapping[Sense, Spikes], n: int) -> Activity:
         """Inference on n recordings; at least one sense. A sense left out is silent."""
         potential, spikes = self(inputs, n)
-        steps = potential.shape[1]
-        counts: dict[str, Float32] = {
-            s: np.zeros((n, steps), np.float32) for s in self.senses
-        }  # a missing sense is silent
-        counts |= {name: s.sum(-1).numpy() for name, s in spikes.items()}
-        return Activity(potential.numpy(), counts)
-
-
-def gather(spikes: Spikes, weights: Tensor) -> Tensor:
-    """Input current by events: the sum of the weight rows of each row's spikes, (rows, target)."""
-    index, indptr = torch.from_numpy(spikes.index), torch.from_numpy(spikes.indptr)
-    return functional.embedding_bag(index, weights, indptr, mode="sum", include_last_offset=True)
+        silent = {str(s): np.zeros((n, potential.shape[1]), np.int32) for s in self.senses}  # a missing sense
+        return Activity(potential.numpy(), silent | {name: train.per_step() for name, train in spikes.items()})

@@ -12,9 +12,9 @@ from snn_fusion.errors import TrainingStopped
 DEAD, SATURATED = 1e-4, 0.9  # spikes a neuron and step, over an epoch
 
 
-def check_loss(loss: float, network: nn.Module, epoch: int) -> None:
-    """Raises TrainingStopped if the loss is not finite, naming the parameters that are not."""
-    if math.isfinite(loss):
+def check_finite(loss: float, network: nn.Module, epoch: int) -> None:
+    """Raises TrainingStopped if the loss or a weight is not finite, naming the parameters that are not."""
+    if math.isfinite(loss) and all(p.detach().sum().isfinite() for p in network.parameters()):
         return
     bad = [name for name, p in network.named_parameters() if not p.isfinite().all()]
     bad_gradient = [

@@ -14,9 +14,10 @@ from torch.nn import functional
 from snn_fusion.config import Params
 from snn_fusion.data.recording import Sense
 from snn_fusion.network.fusion import FusionNetwork
+from snn_fusion.network.spike_train import SpikeTrain
 from snn_fusion.training.batches import MISSING, Samples, TrainingData, batches, epoch_samples
 from snn_fusion.training.checkpoint import Progress, load_checkpoint, save_checkpoint
-from snn_fusion.training.health import check_loss, check_rates
+from snn_fusion.training.health import check_finite, check_rates
 
 # Fixed, because sums over another number of threads round differently, and the same seed must give the same weights.
 THREADS = 2
@@ -91,8 +92,8 @@ def _train_epoch(
         optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         value = loss.item()
-        check_loss(value, network, epoch)
         optimiser.step()
+        check_finite(value, network, epoch)
         _limit_betas(network)
         for name, layer in spikes.items():
             fired.setdefault(name, []).append(_rate(layer, batch, name))
@@ -144,10 +145,10 @@ def _measure(network: FusionNetwork, data: TrainingData, samples: Samples) -> tu
     return loss / len(samples), correct / len(samples)
 
 
-def _rate(spikes: Tensor, batch: Samples, name: str) -> float:
+def _rate(spikes: SpikeTrain, batch: Samples, name: str) -> float:
     """Spikes a neuron and step, over the samples that have the sense."""
     share = float((batch.recording[name] != MISSING).mean()) if name in batch.recording else 1.0
-    return float(spikes.detach().mean()) / max(share, 1e-9)
+    return spikes.density / max(share, 1e-9)
 
 
 def _schedule(epoch: float, epochs: int) -> float:

@@ -1,0 +1,149 @@
+"""The event-driven engine: layers that compute only where there are spikes, as ordinary differentiable functions.
+
+Three paths give the same results: `events` gathers the weight rows of active inputs in compiled kernels; `dense`
+multiplies matrices where spikes are so many that this is faster, with the same kernels over time; `torch` is plain
+torch on any device, for what the kernels do not do (CUDA, other precisions). docs/engine.md says when each is used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from snn_fusion.encoding.spikes import Spikes
+from snn_fusion.errors import BadInput
+from snn_fusion.network.call import Call
+from snn_fusion.network.checks import FLOATS, check_tensor
+from snn_fusion.network.neurons import LIF, li_scan, lif_scan
+from snn_fusion.network.scan import scan
+from snn_fusion.network.spike_train import SpikeTrain
+
+Path = Literal["events", "dense", "torch"]
+Sources = Sequence[tuple[SpikeTrain, Tensor]]  # what comes into a layer, and the weights (channels, N) that it meets
+
+# Share of active inputs from which a matrix product is faster than gathering; benchmarks/engine measures it.
+DENSE_ABOVE = 0.2
+
+
+def spiking_layer(
+    sources: Sources, neuron: LIF, recurrent: Tensor | None = None, path: Path | None = None
+) -> SpikeTrain:
+    """A layer of LIF neurons from rest: sources of B recordings and T steps -> spikes (B, T, N).
+
+    The current is the sum over sources of spikes times weights, and of the spikes one step before times `recurrent`
+    (N, N). `path` None: the fastest for device, precision and measured density. Raises BadInput.
+    """
+    like = _check(sources, neuron, recurrent)
+    path = path or choose_path(sources)
+    n = like.shape[1]
+    beta = neuron.beta.clamp(0, 1).expand(n)
+    if path == "torch":
+        spikes = lif_scan(_current_by_torch(sources), neuron, recurrent)
+        return SpikeTrain(len(spikes), dense=spikes)
+    call, current, weights = _prepare(sources, neuron, path)
+    fired, _ = scan(call, current, weights, recurrent, beta, None, None, _handles(sources, path))
+    return SpikeTrain(call.recordings, call.fired, fired, call.active)
+
+
+def spiking_readout(
+    sources: Sources,
+    neuron: LIF,
+    readout: Tensor,
+    readout_beta: Tensor,
+    recurrent: Tensor | None = None,
+    last: bool = False,
+    path: Path | None = None,
+) -> tuple[Tensor, SpikeTrain]:
+    """A spiking layer and the leaky integrator over it, in one pass: potentials (B, T, O), and the layer's spikes.
+
+    `readout` is (N, O). With `last` only the potential after the last step is returned, (B, O): the readout is linear,
+    so its gradient collapses to one product a recording. No gradient flows through the returned spikes. Raises
+    BadInput.
+    """
+    like = _check(sources, neuron, recurrent)
+    n = like.shape[1]
+    check_tensor("readout", readout, (n, readout.shape[-1]), like)
+    check_tensor("readout beta", readout_beta, (), like)
+    path = path or choose_path(sources)
+    if path == "torch":
+        spikes = lif_scan(_current_by_torch(sources), neuron, recurrent)
+        potential = li_scan(spikes @ readout, readout_beta)
+        return (potential[:, -1] if last else potential), SpikeTrain(len(spikes), dense=spikes.detach())
+    call, current, weights = _prepare(sources, neuron, path, last)
+    beta, outer = neuron.beta.clamp(0, 1).expand(n), readout_beta.clamp(0, 1)
+    _, potential = scan(call, current, weights, recurrent, beta, readout, outer, _handles(sources, path))
+    return (potential[:, 0] if last else potential), SpikeTrain(call.recordings, call.fired, None, call.active)
+
+
+def choose_path(sources: Sources) -> Path:
+    """By device, precision, and the share of inputs that are active."""
+    weights = sources[0][1]
+    if weights.device.type != "cpu" or weights.dtype not in FLOATS:
+        return "torch"
+    synapses = [train.channels for train, _ in sources]
+    density = sum(train.density * c for (train, _), c in zip(sources, synapses, strict=True)) / sum(synapses)
+    return "dense" if density > DENSE_ABOVE else "events"
+
+
+def _check(sources: Sources, neuron: LIF, recurrent: Tensor | None) -> Tensor:
+    """Shapes, devices, precisions and values of all that goes in; the first weights."""
+    if not sources:
+        raise BadInput("sources", "there is none", "give at least one spike train and its weights")
+    like = sources[0][1]
+    if not isinstance(like, Tensor) or like.ndim != 2 or not like.is_floating_point():
+        raise BadInput("weights", f"are not a floating-point matrix: {like!r:.80}", "give (channels, neurons)")
+    shape = sources[0][0].recordings, sources[0][0].steps
+    for train, weights in sources:
+        check_tensor("weights", weights, (train.channels, like.shape[1]), like)
+        if (train.recordings, train.steps) != shape:
+            found = f"{train.recordings} recordings of {train.steps} steps beside {shape[0]} of {shape[1]}"
+            raise BadInput("sources", found, "give the same recordings for every source")
+        if train.dense is not None and (train.dense.device, train.dense.dtype) != (like.device, like.dtype):
+            found = f"{train.dense.dtype} on {train.dense.device}, and weights {like.dtype} on {like.device}"
+            raise BadInput("spikes", found, "use one device and precision")
+    if recurrent is not None:
+        check_tensor("recurrent weights", recurrent, (like.shape[1], like.shape[1]), like)
+    check_tensor("beta", neuron.beta, () if neuron.beta.ndim == 0 else (like.shape[1],), like)
+    if not neuron.threshold > 0:
+        raise BadInput("threshold", f"is {neuron.threshold}", "it must be above 0: a silent neuron must stay silent")
+    return like
+
+
+def _prepare(
+    sources: Sources, neuron: LIF, path: Path, last: bool = False
+) -> tuple[Call, Tensor | None, Tensor | None]:
+    """What the kernels take: the call, and the current (path `dense`) or the weights (path `events`)."""
+    trains = [train for train, _ in sources]
+    recordings, steps = trains[0].recordings, trains[0].steps
+    call = Call(recordings, steps, neuron.threshold, neuron.slope, neuron.reset, last)
+    if path == "dense":
+        products = [train.as_dense(weights) @ weights for train, weights in sources]
+        return call, sum(products[1:], products[0]), None
+    call.set_events([train.as_events() for train in trains], [train.active for train in trains])
+    return call, None, torch.cat([w for _, w in sources]) if len(sources) > 1 else sources[0][1]
+
+
+def _handles(sources: Sources, path: Path) -> list[Tensor | None]:
+    return [train.dense for train, _ in sources] if path == "events" else []
+
+
+def _current_by_torch(sources: Sources) -> Tensor:
+    total: Tensor | None = None
+    for train, weights in sources:
+        if train.dense is not None:
+            current = train.dense @ weights
+        else:
+            current = gather(train.as_events(), weights).view(train.recordings, train.steps, -1)
+        total = current if total is None else total + current
+    assert total is not None
+    return total
+
+
+def gather(spikes: Spikes, weights: Tensor) -> Tensor:
+    """Input current by events: the sum of the weight rows of each row's spikes, (rows, target)."""
+    index, indptr = (torch.from_numpy(a).to(weights.device) for a in (spikes.index, spikes.indptr))
+    return functional.embedding_bag(index, weights, indptr, mode="sum", include_last_offset=True)

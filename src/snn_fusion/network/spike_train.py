@@ -1,0 +1,88 @@
+"""What passes between layers: the spikes of a batch, as events, as a tensor that carries gradients, or both."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from snn_fusion.encoding.spikes import Spikes
+from snn_fusion.errors import BadInput
+from snn_fusion.network.checks import check_spikes
+
+
+@dataclass(frozen=True)
+class SpikeTrain:
+    """Spikes of `recordings` recordings, T steps each, over a layer's neurons or an encoder's channels.
+
+    `events` and `dense` (B, T, channels) are the same spikes; one of them may be missing, and gradients flow through
+    `dense`. `active` (B,) is false where nothing at all came into the layer, so that no weight before it can matter.
+    """
+
+    recordings: int
+    events: Spikes | None = None
+    dense: Tensor | None = None
+    active: npt.NDArray[np.bool_] | None = None
+
+    @classmethod
+    def of(cls, spikes: Spikes, recordings: int) -> SpikeTrain:
+        """Encoded recordings, checked. Raises BadInput naming the field, its value and the remedy."""
+        check_spikes(spikes, recordings)
+        ends = spikes.indptr[:: spikes.rows // recordings]
+        return cls(recordings, events=spikes, active=ends[1:] > ends[:-1])
+
+    @classmethod
+    def from_dense(cls, spikes: Tensor) -> SpikeTrain:
+        """A (B, T, channels) tensor of 0 and 1. Raises BadInput."""
+        if spikes.ndim != 3 or not spikes.is_floating_point():
+            problem = f"is {spikes.dtype} of shape {tuple(spikes.shape)}"
+            raise BadInput("spikes", problem, "give a floating-point tensor (recordings, steps, channels)")
+        values = spikes.detach()
+        if not bool(((values == 0) | (values == 1)).all()):
+            raise BadInput("spikes", "hold values that are neither 0 nor 1", "encode them first")
+        return cls(len(spikes), dense=spikes)
+
+    @property
+    def channels(self) -> int:
+        return self.events.channels if self.events is not None else self._dense.shape[2]
+
+    @property
+    def steps(self) -> int:
+        return self.events.rows // self.recordings if self.events is not None else self._dense.shape[1]
+
+    @property
+    def density(self) -> float:
+        """Share of (recording, step, channel) with a spike."""
+        if self.events is None:
+            return float(self._dense.detach().mean())
+        return len(self.events.index) / (self.events.rows * self.events.channels)
+
+    def as_events(self) -> Spikes:
+        """The spikes as events, made from the tensor if need be."""
+        if self.events is not None:
+            return self.events
+        return Spikes.from_dense(self._dense.detach().cpu().numpy().reshape(-1, self.channels) > 0)
+
+    def as_dense(self, like: Tensor) -> Tensor:
+        """The spikes as a tensor of the dtype and on the device of `like`, made from the events if need be."""
+        if self.dense is not None:
+            return self.dense
+        values = torch.from_numpy(self.as_events().dense()).to(like)
+        return values.view(self.recordings, self.steps, self.channels)
+
+    def per_step(self) -> npt.NDArray[np.int32]:
+        """Spikes of each recording in each step, (B, T)."""
+        return self.as_events().counts().reshape(self.recordings, self.steps)
+
+    def per_neuron(self) -> npt.NDArray[np.int64]:
+        """Spikes of each neuron, over all recordings and steps, (channels,)."""
+        return np.bincount(self.as_events().index, minlength=self.channels)
+
+    @property
+    def _dense(self) -> Tensor:
+        if self.dense is None:
+            raise BadInput("spike train", "has neither events nor a tensor", "give one of them")
+        return self.dense

@@ -1,0 +1,37 @@
+"""Work shared out over threads: the kernels let go of Python's lock, so plain threads use all cores."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import torch
+
+_pools: dict[int, ThreadPoolExecutor] = {}
+os.register_at_fork(after_in_child=_pools.clear)  # a child has none of its parent's threads
+
+
+def spread(work: Callable[[int, int], None], total: int, least: int = 1) -> None:
+    """Call `work(first, last)` for consecutive parts of 0 ... total, in up to `torch.get_num_threads()` threads.
+
+    A part has at least `least` items; a single part runs in the calling thread. May be called by several threads at
+    once. Raises what a part raised, when all parts have ended.
+    """
+    threads = torch.get_num_threads()
+    parts = max(1, min(threads, total // least))
+    if parts == 1:
+        work(0, total)
+        return
+    bounds = [total * i // parts for i in range(parts + 1)]
+    pool = _pools.get(threads)
+    if pool is None:
+        pool = _pools.setdefault(threads, ThreadPoolExecutor(threads, thread_name_prefix="snn-fusion"))
+    others = [pool.submit(work, bounds[i], bounds[i + 1]) for i in range(1, parts)]
+    try:
+        work(bounds[0], bounds[1])
+    finally:
+        for other in others:
+            other.exception()  # waits: the arrays must not go away under a thread
+    for other in others:
+        other.result()
