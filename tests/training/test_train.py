@@ -18,7 +18,7 @@ from snn_fusion.config import Params, check_params
 from snn_fusion.errors import BadInput, TrainingStopped
 from snn_fusion.network.graph import load_graph
 from snn_fusion.training.checkpoint import load_checkpoint
-from snn_fusion.training.health import check_loss, check_rates
+from snn_fusion.training.health import check_finite, check_rates
 from snn_fusion.training.stage import train
 from snn_fusion.workspace import Workspace
 from tests.training.conftest import raw_params
@@ -95,8 +95,8 @@ def test_weights_that_are_not_finite_are_named() -> None:
     with torch.no_grad():
         network["joint"].weight[0, 0] = float("nan")
     with pytest.raises(TrainingStopped, match=r"epoch 3: loss is nan; not finite: weights joint.weight"):
-        check_loss(float("nan"), network, 3)
-    check_loss(0.5, network, 3)
+        check_finite(float("nan"), network, 3)
+    check_finite(0.5, network, 3)
 
 
 def test_dead_and_saturated_layers_are_all_named() -> None:

@@ -1,0 +1,134 @@
+"""What the engine is given wrongly is refused before a kernel runs, naming field, value and remedy."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from snn_fusion.encoding.spikes import Spikes
+from snn_fusion.errors import BadInput
+from snn_fusion.network.engine import spiking_layer, spiking_readout
+from snn_fusion.network.layers import SpikingReadout
+from snn_fusion.network.neurons import LIF
+from snn_fusion.network.spike_train import SpikeTrain
+
+INT = np.int32
+GOOD = Spikes(np.array([0, 2, 2, 3, 4], INT), np.array([0, 3, 1, 2], INT), 4)  # 2 recordings of 2 steps
+
+bad_spikes = {
+    "channel above": (
+        Spikes(GOOD.indptr, np.array([0, 4, 1, 2], INT), 4),
+        r"spikes.index\[1\]: channel 4 is not among 0",
+    ),
+    "channel below": (Spikes(GOOD.indptr, np.array([-1, 3, 1, 2], INT), 4), r"spikes.index\[0\]: channel -1 is not"),
+    "channel twice": (
+        Spikes(GOOD.indptr, np.array([3, 3, 1, 2], INT), 4),
+        r"spikes.index\[1\]: channel 3 comes after 3",
+    ),
+    "rows back": (
+        Spikes(np.array([0, 3, 2, 3, 4], INT), GOOD.index, 4),
+        r"spikes.indptr\[2\]: is below the one before, 3",
+    ),
+    "rows too far": (Spikes(np.array([0, 2, 2, 3, 9], INT), GOOD.index, 4), "goes from 0 to 9, but there are 4 spikes"),
+    "rows from 1": (Spikes(np.array([1, 2, 2, 3, 4], INT), GOOD.index, 4), "goes from 1 to 4, but there are 4"),
+    "overflow": (Spikes(np.array([0, 2**31 - 1, -(2**31), 3, 4], INT), GOOD.index, 4), r"spikes.indptr\[2\]: is below"),
+    "whole numbers": (Spikes(GOOD.indptr.astype(np.int64), GOOD.index, 4), "spikes.indptr: is int64 of shape"),
+    "floats": (Spikes(GOOD.indptr, GOOD.index.astype(np.float32), 4), "spikes.index: is float32 of shape"),
+    "a list": (Spikes([0, 4], GOOD.index, 4), "spikes.indptr: is list, not a flat int32 array"),
+    "a table": (Spikes(GOOD.indptr, GOOD.index.reshape(2, 2), 4), r"spikes.index: is int32 of shape \(2, 2\)"),
+    "strided": (Spikes(GOOD.indptr, np.arange(8, dtype=INT)[::2], 4), "spikes.index: is not contiguous"),
+    "no channels": (Spikes(GOOD.indptr, GOOD.index, 0), "spikes.channels: is 0"),
+    "half a step": (Spikes(np.array([0, 2, 3, 4], INT), GOOD.index, 4), "3 rows are not whole steps of 2 recordings"),
+    "no rows": (Spikes(np.array([0], INT), np.zeros(0, INT), 4), "0 rows are not whole steps"),
+}
+
+
+@pytest.mark.parametrize("name", bad_spikes)
+def test_events_that_do_not_fit_are_refused(name: str) -> None:
+    spikes, message = bad_spikes[name]
+    with pytest.raises(BadInput, match=message):
+        SpikeTrain.of(spikes, 2)
+
+
+def weights(*shape: int) -> torch.Tensor:
+    return torch.ones(shape)
+
+
+NEURON = LIF(torch.tensor(0.9))
+bad_layers = {
+    "wrong shape": (weights(5, 3), NEURON, None, r"weights: has shape \(5, 3\), not \(4, 3\)"),
+    "not a matrix": (weights(4), NEURON, None, "weights: are not a floating-point matrix"),
+    "whole numbers": (weights(4, 3).int(), NEURON, None, "weights: are not a floating-point matrix"),
+    "NaN": (weights(4, 3) * float("nan"), NEURON, None, "weights: holds NaN or infinity"),
+    "infinity": (weights(4, 3) * float("-inf"), NEURON, None, "weights: holds NaN or infinity"),
+    "recurrence": (weights(4, 3), NEURON, weights(3, 4), r"recurrent weights: has shape \(3, 4\), not \(3, 3\)"),
+    "precision": (
+        weights(4, 3),
+        NEURON,
+        weights(3, 3).double(),
+        "recurrent weights: is torch.float64, the weights are",
+    ),
+    "device": (
+        weights(4, 3),
+        NEURON,
+        torch.ones(3, 3, device="meta"),
+        "recurrent weights: is on meta, the weights are on",
+    ),
+    "decays": (weights(4, 3), LIF(torch.ones(2)), None, r"beta: has shape \(2,\), not \(3,\)"),
+    "decay": (weights(4, 3), LIF(torch.tensor(float("nan"))), None, "beta: holds NaN"),
+    "threshold": (weights(4, 3), LIF(torch.tensor(0.9), 0.0), None, "threshold: is 0.0"),
+    "no threshold": (weights(4, 3), LIF(torch.tensor(0.9), float("nan")), None, "threshold: is nan"),
+}
+
+
+@pytest.mark.parametrize("name", bad_layers)
+def test_parameters_that_do_not_fit_are_refused(name: str) -> None:
+    given_weights, neuron, recurrent, message = bad_layers[name]
+    with pytest.raises(BadInput, match=message):
+        spiking_layer([(SpikeTrain.of(GOOD, 2), given_weights)], neuron, recurrent)
+
+
+def test_a_readout_of_other_neurons_is_refused() -> None:
+    source = [(SpikeTrain.of(GOOD, 2), weights(4, 3))]
+    with pytest.raises(BadInput, match=r"readout: has shape \(2, 5\), not \(3, 5\)"):
+        spiking_readout(source, NEURON, weights(2, 5), torch.tensor(0.9))
+
+
+def test_sources_of_other_recordings_are_refused() -> None:
+    with pytest.raises(BadInput, match="1 recordings of 4 steps beside 2 of 2"):
+        spiking_layer([(SpikeTrain.of(GOOD, 2), weights(4, 3)), (SpikeTrain.of(GOOD, 1), weights(4, 3))], NEURON)
+
+
+def test_a_tensor_that_is_no_spikes_is_refused() -> None:
+    with pytest.raises(BadInput, match="neither 0 nor 1"):
+        SpikeTrain.from_dense(torch.full((1, 2, 3), 0.5))
+    with pytest.raises(BadInput, match="give a floating-point tensor"):
+        SpikeTrain.from_dense(torch.ones(2, 3))
+
+
+numbers = st.one_of(st.integers(-3, 8), st.sampled_from([2**31 - 1, -(2**31)]))
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.lists(numbers, max_size=9), st.lists(numbers, max_size=9), st.integers(-1, 6), st.integers(-1, 5))
+def test_whatever_comes_in_is_computed_rightly_or_refused(
+    indptr: list[int], index: list[int], channels: int, recordings: int
+) -> None:
+    spikes = Spikes(np.array(indptr, INT), np.array(index, INT), channels)
+    try:
+        train = SpikeTrain.of(spikes, recordings)
+    except BadInput:
+        return
+    dense = np.zeros((len(indptr) - 1, channels), bool)
+    for row in range(len(indptr) - 1):
+        dense[row, index[indptr[row] : indptr[row + 1]]] = True
+    torch.manual_seed(0)
+    net = SpikingReadout(channels, 5, 2)
+    same = SpikeTrain.from_dense(torch.from_numpy(dense).float().view(recordings, -1, channels))
+    net.path = "events"
+    found = net(train)
+    net.path = "torch"
+    torch.testing.assert_close(found, net(same))
