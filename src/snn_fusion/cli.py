@@ -28,9 +28,9 @@ TELEMETRY_OFF = {
     "BENTOML_DO_NOT_TRACK": "True",
 }
 
-# Before torch is imported. Idle OpenMP threads sleep instead of spinning: on a busy machine spinning made training seven
-# times slower. And matrix products give the same bits whatever else the machine does: no thread fewer under load, no
-# other kernel for other alignments.
+# Before torch is imported. Idle OpenMP threads sleep instead of spinning: on a busy machine spinning made training
+# seven times slower. And matrix products give the same bits whatever else the machine does: no thread fewer under load,
+# no other kernel for other alignments.
 NUMERICS = {
     "OMP_WAIT_POLICY": "PASSIVE",
     "OMP_DYNAMIC": "FALSE",
@@ -60,7 +60,9 @@ def _params(path: Path | None) -> Params:
 
 
 def _show(result: dict[str, Any], as_json: bool) -> None:
-    """The stage's result: a JSON line for machines, a table for people."""
+    """The stage's result: a JSON line for machines, a table for people. Under torchrun one process speaks for all."""
+    if os.environ.get("RANK", "0") != "0":
+        return
     if as_json:
         sys.stdout.write(json.dumps(result) + "\n")
         return
@@ -124,7 +126,16 @@ def encode(params: ParamsFile = None, as_json: Json = False) -> None:
 
 @app.command()
 def train(params: ParamsFile = None, as_json: Json = False) -> None:
-    """Train the network; goes on from the last checkpoint after a kill."""
+    """Train the network; goes on from the last checkpoint after a kill.
+
+    Under `torchrun` its processes share every batch, and the result is that of one process.
+
+    **Examples**
+
+        snn-fusion train
+
+        torchrun --nproc-per-node 2 --no-python snn-fusion train
+    """
     from snn_fusion.training.stage import train
 
     _stage(train, params, as_json)

@@ -18,24 +18,34 @@ from snn_fusion.network.spike_train import SpikeTrain
 from snn_fusion.training.batches import MISSING, Samples, TrainingData, batches, epoch_samples
 from snn_fusion.training.checkpoint import Progress, load_checkpoint, save_checkpoint
 from snn_fusion.training.health import check_finite, check_rates
+from snn_fusion.training.team import Team
 
 # Fixed, because sums over another number of threads round differently, and the same seed must give the same weights.
 THREADS = 2
 MAX_BETA = 0.999  # a decay of 1 has no time constant in NIR
 VALIDATION_BATCH = 256
+ALONE = Team()
 
 Report = Callable[[int, float, dict[str, float]], None]
 
 
-def fit(network: FusionNetwork, data: TrainingData, params: Params, checkpoint: Path, report: Report) -> Progress:
+def fit(
+    network: FusionNetwork,
+    data: TrainingData,
+    params: Params,
+    checkpoint: Path,
+    report: Report,
+    team: Team = ALONE,
+) -> Progress:
     """Train until the epochs are over or validation stops improving; the network ends with the best epoch's weights.
 
     After each epoch the state goes to `checkpoint`; if that exists, training goes on from there and ends with the
     same weights as an uninterrupted run. `report(epoch, share of the epoch, numbers)` is called after every batch.
+    The processes of a `team` share every batch; its leader validates and writes.
 
     Raises TrainingStopped at a loss that is not finite, or a dead or saturated layer.
     """
-    torch.set_num_threads(THREADS)
+    torch.set_num_threads(max(1, THREADS // team.local))
     optimiser = torch.optim.Adam(_groups(network, params.training.learning_rate))
     progress = load_checkpoint(checkpoint, network, optimiser)
     if progress is None:
@@ -46,13 +56,14 @@ def fit(network: FusionNetwork, data: TrainingData, params: Params, checkpoint: 
         progress.epochs < params.training.epochs and progress.epochs - progress.best_epoch <= params.training.patience
     ):
         epoch = progress.epochs
-        numbers = _train_epoch(network, data, params, optimiser, epoch, report)
-        numbers |= validate(network, data)
+        numbers = _train_epoch(network, data, params, optimiser, epoch, report, team)
+        numbers |= team.tell(validate(network, data) if team.leads else None)
         check_rates({k.removeprefix("rate_"): v for k, v in numbers.items() if k.startswith("rate_")}, epoch)
         progress.history.append({"epoch": epoch, **numbers})
         if numbers["val_loss"] < progress.best_loss:
             progress.best_epoch, progress.best_loss, progress.best = epoch, numbers["val_loss"], _copy(network)
-        save_checkpoint(checkpoint, network, optimiser, progress)
+        if team.leads:
+            save_checkpoint(checkpoint, network, optimiser, progress)
         report(epoch, 1.0, numbers)
     network.load_state_dict(progress.best)
     return progress
@@ -78,17 +89,20 @@ def _train_epoch(
     optimiser: torch.optim.Optimizer,
     epoch: int,
     report: Report,
+    team: Team = ALONE,
 ) -> dict[str, float]:
     samples = epoch_samples(data, params, epoch)
-    total, correct, done = 0.0, 0, 0
+    total, correct, done = 0.0, 0.0, 0
     fired: dict[str, list[float]] = {}
     network.train()
-    for batch in batches(samples, params.training.batch):
+    model = team.wrap(network)
+    for whole in batches(samples, params.training.batch):
+        batch, weight = whole.part(team.share(len(whole))), team.weight(len(whole))
         for group in optimiser.param_groups:
             group["lr"] = group["full_lr"] * _schedule(epoch + done / len(samples), params.training.epochs)
-        potential, spikes = network(data.spikes(batch), len(batch))
+        potential, spikes = model(data.spikes(batch), len(batch))
         labels = torch.from_numpy(batch.label)
-        loss = loss_of(potential, labels)
+        loss = loss_of(potential, labels) * weight
         optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         value = loss.item()
@@ -97,11 +111,13 @@ def _train_epoch(
         _limit_betas(network)
         for name, layer in spikes.items():
             fired.setdefault(name, []).append(_rate(layer, batch, name))
-        total, done = total + value * len(batch), done + len(batch)
-        correct += int((potential[:, -1].argmax(1) == labels).sum())
+        right = float((potential[:, -1].argmax(1) == labels).float().mean()) * weight
+        loss_now, right = (one / team.size for one in team.total([value, right]))
+        total, correct, done = total + loss_now * len(whole), correct + right * len(whole), done + len(whole)
         rates = {f"rate_{name}": float(np.mean(each)) for name, each in fired.items()}
         report(epoch, done / len(samples), {"loss": total / done, "accuracy": correct / done, **rates})
-    return {"loss": total / done, "accuracy": correct / done, **rates}
+    means = [one / team.size for one in team.total(list(rates.values()))]
+    return {"loss": total / done, "accuracy": correct / done, **dict(zip(rates, means, strict=True))}
 
 
 @torch.no_grad()

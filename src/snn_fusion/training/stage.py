@@ -19,6 +19,7 @@ from snn_fusion.network.graph import initial_generator, load_graph, save_graph
 from snn_fusion.training.batches import TrainingData, training_data
 from snn_fusion.training.loop import fit
 from snn_fusion.training.progress import training_progress
+from snn_fusion.training.team import Team, team
 from snn_fusion.workspace import Workspace, code_digest, digest, git_commit, remove_tree
 
 CODE = ("data", "encoding", "network", "training")
@@ -39,13 +40,22 @@ def train(params: Params, ws: Workspace) -> dict[str, Any]:
     }
     checkpoint = ws.path("checkpoints", digest(inputs)[:16], "checkpoint.safetensors")
 
+    with team() as group:
+        if not group.leads:
+            if group.tell():  # else the leader found the result in place
+                data = _read(params, ws)
+                fit(_network(data, params), data, params, checkpoint, lambda *_: None, group)
+            return {}
+        return _lead(params, ws, inputs, checkpoint, group)
+
+
+def _lead(params: Params, ws: Workspace, inputs: dict[str, str], checkpoint: Path, group: Team) -> dict[str, Any]:
     def work(out: Path) -> dict[str, Any]:
+        group.tell(True)
         data = _read(params, ws)
-        sizes = {sense: input_channels(params.encoding, sense) for sense in data.senses}
-        slope, generator = params.training.surrogate_slope, initial_generator(params.seed)
-        network = FusionNetwork(sizes, len(data.classes), params.network, slope, generator)
+        network = _network(data, params)
         with training_progress(params.training.epochs) as report:
-            progress = fit(network, data, params, checkpoint, report)
+            progress = fit(network, data, params, checkpoint, report, group)
         validated = ws.digest("validated", *DATA_SET)
         provenance = {"commit": git_commit(), "data": validated, "inputs": inputs, "seed": params.seed}
         save_graph(out / "graph", network, params.encoding, data.classes, provenance)
@@ -62,8 +72,16 @@ def train(params: Params, ws: Workspace) -> dict[str, Any]:
         return result
 
     result = ws.build("trained", inputs, work)
+    if result["up_to_date"]:
+        group.tell(False)
     remove_tree(checkpoint.parent)  # only now: until the stage's folder is in place, a kill must not lose it
     return result
+
+
+def _network(data: TrainingData, params: Params) -> FusionNetwork:
+    sizes = {sense: input_channels(params.encoding, sense) for sense in data.senses}
+    slope, generator = params.training.surrogate_slope, initial_generator(params.seed)
+    return FusionNetwork(sizes, len(data.classes), params.network, slope, generator)
 
 
 def _read(params: Params, ws: Workspace) -> TrainingData:
