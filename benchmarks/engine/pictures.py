@@ -35,6 +35,7 @@ def _bars(axes: Axes, comparison: Comparison, variants: list[str]) -> None:
         colour = OUR_COLOUR if variant == OURS else PEER_COLOUR if equal else UNEQUAL_COLOUR
         axes.barh(i, ms, color=colour, height=0.68)
         axes.text(ms * 1.12, i, number(ms), va="center", fontsize=8, color=INK)
+    axes.set_axisbelow(True)
     axes.set_xscale("log")
     axes.set_xlim(low / 3, high * 6)
     axes.set_title(SHORT.get(comparison.work.name, comparison.work.name), fontsize=9.5)
@@ -56,5 +57,6 @@ def cost(lines: dict[str, Line]) -> Figure:
         axes.set_ylim(0, 1.1 * max(line.ms))
         axes.set_xlim(0)
         axes.set_title(f"linear fit, R² = {line.r2:.3f}")
+        axes.set_axisbelow(True)
         axes.grid()
     return drawn

@@ -87,7 +87,7 @@ def goals(report: Report) -> list[Goal]:
         if LOOP in c.ms:
             found.append(Goal(c.work.title, c.ratio(LOOP), c.work.over_loop, "snnTorch's loop"))
         if c.fastest:
-            found.append(Goal(c.work.title, c.ratio(c.fastest), c.work.over_best, f"fastest peer: {c.fastest}"))
+            found.append(Goal(c.work.title, c.ratio(c.fastest), c.work.over_best, f"fastest peer run: {c.fastest}"))
     if e := report.epoch:
         detail = (
             f"snnTorch's loop; {e['batches'] * e['ours'] / 1e3:.1f} s against {e['batches'] * e['twin'] / 1e3:.1f} s, "
