@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from engine.driver import LOOP, OURS, Worker, WorkerFailed
-from engine.workloads import Float32, Problem, Workload, make_problem, save
+from engine.workloads import BETA, THRESHOLD, Float32, Problem, Workload, make_problem, save
 
 TURN_MS, FEWEST, MOST = 300.0, 2, 200  # a turn: about so long, and so many timed calls
 COSINE, RELATIVE = 0.99999, 1e-4  # what counts as equal
@@ -105,13 +105,15 @@ def _relative(a: Any, b: Any) -> float:
 
 
 def hidden_rate(work: Workload) -> float:
-    """Spikes a hidden neuron and step, by the definition of the network (feed-forward part), for the description."""
+    """Spikes a hidden neuron and step, by the definition of the network, for the description."""
     problem = make_problem(work)
     current = problem.dense(time_first=True) @ problem.weights  # (T, B, N)
     kept, spikes = np.zeros_like(current[0]), 0
+    fired = np.zeros(kept.shape, np.bool_)
     for now in current:
-        potential = 0.9 * kept + now
-        fired = potential > 1
+        fed = fired.astype(np.float32) @ problem.recurrent if work.recurrent else 0.0
+        potential = BETA * kept + now + fed
+        fired = potential > THRESHOLD
         spikes += int(fired.sum())
         kept = np.where(fired, 0, potential)
     return spikes / current.size

@@ -41,7 +41,8 @@ def section(report: Report) -> str:
     ]
     if report.cost:
         parts.append(
-            "A training step of the first workload while one of its sizes changes; the line is a least-squares fit:\n\n"
+            "A training step of the first workload while one of its sizes changes; the line is a least-squares fit. A\n"
+            "point is the fastest of five calls, median over rounds:\n\n"
             "![Cost against density, batch, steps and neurons](images/engine_cost.png)"
         )
     return "\n\n".join(parts)

@@ -129,10 +129,12 @@ def notes(report: Report) -> list[str]:
         found = [c.agreement[variant] for c in report.comparisons if variant in c.agreement]
         if not found or variant == LOOP:
             continue
-        text = (
-            f"{variant}: against snnTorch's loop loss or potential within {max(a.value for a in found):.0e}, gradients "
-            f"cosine {min(a.cosine for a in found):.6f}, within {max(a.relative for a in found):.0e} of the largest"
-        )
+        text = f"{variant}: against snnTorch's loop loss or potential within {max(a.value for a in found):.0e}"
+        if any(c.work.training for c in report.comparisons if variant in c.agreement):
+            text += (
+                f", gradients cosine {min(a.cosine for a in found):.6f}, "
+                f"within {max(a.relative for a in found):.0e} of the largest"
+            )
         if not all(a.equal for a in found):
             text += f" (* {report.differs.get(variant, 'not equal')})"
         lines.append(f"{text}.")

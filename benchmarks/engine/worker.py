@@ -37,7 +37,8 @@ def limit_threads() -> None:
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:THREADS])
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"):
         os.environ[name] = str(THREADS)
-    # Waiting threads sleep. Spinning ones (the default) wait for minutes where anything else runs on the machine.
+    # Waiting threads sleep. Spinning ones (the default) were several times slower on two cores that others used too;
+    # on a machine of one's own it may be the other way round: set the variable to ACTIVE and compare.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 

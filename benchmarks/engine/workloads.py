@@ -92,7 +92,7 @@ class Problem:
 
 
 def make_problem(work: Workload, seed: int = SEED) -> Problem:
-    """Independent spikes, normal weights that make the hidden layer spike as sparsely as a trained one's."""
+    """Independent spikes, normal weights; DRIVE and the density decide how much the hidden layer spikes."""
     rng = np.random.default_rng(seed)
     spikes = rng.random((work.batch * work.steps, work.inputs), np.float32) < work.density
     rows, columns = np.nonzero(spikes)
