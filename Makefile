@@ -33,8 +33,8 @@ lint: setup ## ruff, mypy (strict on src) and the layers between the packages
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 
-bench: setup ## time event binning against tonic, side by side, and encoding of the whole data set
-	@$(BIN)/python benchmarks/run.py
+bench: setup ## time event binning, encoding and the engine against their peers (options: make bench ARGS="--only engine")
+	@$(BIN)/python benchmarks/run.py $(ARGS)
 
 clean-workspace: ## delete workspace/: recordings, models, run history (not .venv); asks nothing
 	@rm -rf workspace && echo "removed workspace/"

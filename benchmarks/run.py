@@ -1,8 +1,13 @@
-"""`make bench`: the peers go into `.venv-bench`, never into the project's own environment."""
+"""`make bench`: the peers go into environments of their own, never into the project's.
+
+benchmarks/run.py [--only binning|encoding|engine] [options of the engine's table: benchmarks/run.py --help]
+"""
 
 from __future__ import annotations
 
+import argparse
 import hashlib
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -10,30 +15,63 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
 sys.path.insert(0, str(ROOT / "scripts"))
-from setup import package_index  # noqa: E402
+from setup import TORCH, TORCH_CPU_INDEX, package_index, pip_setting  # noqa: E402
 
-VENV = ROOT / ".venv-bench"
-PYTHON = VENV / "bin" / "python"
-STAMP = VENV / "bench.digest"
-REQUIREMENTS = HERE / "requirements.txt"
+UV = str(ROOT / ".venv" / "bin" / "uv")
+BINNING, PEERS = ROOT / ".venv-bench", ROOT / ".venv-peers"
 
 
-def prepare() -> None:
-    wanted = hashlib.sha256(REQUIREMENTS.read_bytes()).hexdigest()
-    if PYTHON.exists() and STAMP.exists() and STAMP.read_text() == wanted:
+def prepare(venv: Path, requirements: Path, torch: bool = False) -> Path:
+    """The environment's Python; made anew if the requirements changed since."""
+    python, stamp = venv / "bin" / "python", venv / "bench.digest"
+    wanted = hashlib.sha256(requirements.read_bytes()).hexdigest()
+    if python.exists() and stamp.exists() and stamp.read_text() == wanted:
+        return python
+    print(f"bench: making {venv.name}", flush=True)
+    subprocess.run([UV, "venv", "--quiet", "--clear", "--python", sys.executable, str(venv)], check=True)
+    install = [UV, "pip", "install", "--quiet", "--python", str(python), "--no-deps"]
+    if torch:
+        install_torch(install)
+    subprocess.run([*install, "--require-hashes", *package_index(), "-r", str(requirements)], check=True)
+    stamp.write_text(wanted)
+    return python
+
+
+def install_torch(install: list[str]) -> None:
+    """The CPU build that the project uses: from a configured folder of wheels, else from PyTorch's index."""
+    links = [f"--find-links={folder}" for folder in pip_setting("find-links")]
+    if links and subprocess.call([*install, "--no-index", *links, TORCH], stderr=subprocess.DEVNULL) == 0:
         return
-    print("bench: making .venv-bench", flush=True)
-    uv = str(ROOT / ".venv" / "bin" / "uv")
-    subprocess.run([uv, "venv", "--quiet", "--clear", "--python", sys.executable, str(VENV)], check=True)
-    install = [uv, "pip", "install", "--quiet", "--python", str(PYTHON), "--no-deps", "--require-hashes"]
-    subprocess.run([*install, *package_index(), "-r", str(REQUIREMENTS)], check=True)
-    STAMP.write_text(wanted)
+    index = ["--index-url", TORCH_CPU_INDEX] if sys.platform == "linux" else []
+    subprocess.run([*install, *index, TORCH], check=True)
+
+
+def binning(_: list[str]) -> int:
+    python = prepare(BINNING, HERE / "requirements.txt")
+    return subprocess.call([str(python), str(HERE / "bench_binning.py")])
+
+
+def encoding(_: list[str]) -> int:
+    return subprocess.call([sys.executable, str(HERE / "bench_encoding.py")])
+
+
+def engine(options: list[str]) -> int:
+    prepare(PEERS, HERE / "engine" / "requirements.txt", torch=True)
+    path = os.pathsep.join([str(HERE), str(ROOT / "src"), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep)
+    return subprocess.call([sys.executable, "-m", "engine", *options], env={**os.environ, "PYTHONPATH": path})
+
+
+PARTS = {"binning": binning, "encoding": encoding, "engine": engine}
 
 
 def main() -> int:
-    prepare()
-    binning = subprocess.call([str(PYTHON), str(HERE / "bench_binning.py")])
-    return binning or subprocess.call([sys.executable, str(HERE / "bench_encoding.py")])
+    parser = argparse.ArgumentParser(add_help=False)
+    parser.add_argument("--only", choices=list(PARTS))
+    asked, options = parser.parse_known_args()
+    if {"-h", "--help"} & set(options):
+        print(__doc__)
+        return engine(options)
+    return max(PARTS[name](options) for name in ([asked.only] if asked.only else PARTS))
 
 
 if __name__ == "__main__":

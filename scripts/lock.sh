@@ -3,11 +3,18 @@
 # torch and its CUDA packages are left out: scripts/setup.py installs the CPU build of torch (TORCH there).
 set -euo pipefail
 cd "$(dirname "$0")/.."
-drop=(torch triton cuda-bindings cuda-toolkit cuda-pathfinder)
-compile() { .venv/bin/uv pip compile --quiet --universal --generate-hashes --no-header --extra dev "$@" pyproject.toml; }
-mapfile -t nvidia < <(compile | grep -oE '^nvidia-[a-z0-9-]+' | sort -u)
-compile "${drop[@]/#/--no-emit-package=}" "${nvidia[@]/#/--no-emit-package=}" --output-file requirements.lock >/dev/null
-echo "wrote requirements.lock: $(grep -c '==' requirements.lock) packages"
-.venv/bin/uv pip compile --quiet --universal --generate-hashes --no-header --constraint requirements.lock \
-    benchmarks/requirements.in --output-file benchmarks/requirements.txt >/dev/null
-echo "wrote benchmarks/requirements.txt"
+compile() { .venv/bin/uv pip compile --quiet --universal --generate-hashes --no-header "$@"; }
+without_torch() { # FILE, then what compile takes; leaves out torch and whatever its CUDA build would bring
+    local file=$1 drop=(torch torchvision torchaudio triton cuda-bindings cuda-toolkit cuda-pathfinder) nvidia
+    shift
+    mapfile -t nvidia < <(compile "$@" | grep -oE '^nvidia-[a-z0-9-]+' | sort -u)
+    compile "${drop[@]/#/--no-emit-package=}" "${nvidia[@]/#/--no-emit-package=}" "$@" --output-file "$file" >/dev/null
+}
+report() { echo "wrote $1: $(grep -c '==' "$1") packages"; }
+
+without_torch requirements.lock --extra dev pyproject.toml
+report requirements.lock
+compile --constraint requirements.lock benchmarks/requirements.in --output-file benchmarks/requirements.txt >/dev/null
+report benchmarks/requirements.txt
+without_torch benchmarks/engine/requirements.txt benchmarks/engine/requirements.in
+report benchmarks/engine/requirements.txt
