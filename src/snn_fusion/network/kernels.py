@@ -50,6 +50,8 @@ def forward(
     keep_all = output.shape[1] == steps
     kept_if_fired = zero if reset == ZERO else zero + 1
     drop_if_fired = threshold if reset == SUBTRACT else zero
+    spiked = np.zeros((neurons + 7) // 8 * 8, np.uint8)
+    blocks = spiked.view(np.uint64)
     for b in range(first, last):
         begin = end = 0  # of this recording's spikes in the step before
         for c in range(outputs):
@@ -78,8 +80,12 @@ def forward(
                     potential[b, at, n] = beta[n] * (u * factor) + potential[b, at, n] - drop
             begin = end
             for n in range(neurons):
-                fired[b, end] = n
-                end += 1 if potential[b, at, n] > threshold else 0
+                spiked[n] = potential[b, at, n] > threshold
+            for block in range(len(blocks)):
+                if blocks[block]:  # few of eight neighbours spike: most blocks are passed over at once
+                    for n in range(8 * block, min(8 * block + 8, neurons)):
+                        fired[b, end] = n
+                        end += spiked[n]
             fired_counts[row] = end - begin
             if outputs > 0:
                 o, o_before = (t, t - 1) if keep_all else (0, 0)
