@@ -26,7 +26,7 @@ Path = Literal["events", "dense", "torch"]
 Sources = Sequence[tuple[SpikeTrain, Tensor]]  # what comes into a layer, and the weights (channels, N) that it meets
 
 # Share of active inputs from which a matrix product is faster than gathering; benchmarks/engine measures it.
-DENSE_ABOVE = 0.2
+DENSE_ABOVE = 0.25
 
 
 def spiking_layer(
