@@ -5,11 +5,11 @@ from __future__ import annotations
 from importlib.metadata import version
 
 import torch
-from snn_fusion.network.layers import SpikingReadout
 from torch.nn import functional
 
 from engine.workloads import BETA, READOUT_BETA, SLOPE, THRESHOLD, Float32, Problem
 from snn_fusion.encoding.spikes import Spikes
+from snn_fusion.network.layers import SpikingReadout
 
 
 class OurRun:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import MutableMapping
 from typing import Any
 
 import numpy as np
@@ -10,7 +9,6 @@ import numpy.typing as npt
 import torch
 from numba import njit
 from torch import Tensor
-from torch.utils.weak import WeakIdKeyDictionary
 
 from snn_fusion.encoding.spikes import Int32, Spikes
 from snn_fusion.errors import BadInput
@@ -20,7 +18,7 @@ FLOATS: dict[torch.dtype, tuple[Any, int]] = {
     torch.float32: (np.int32, 0x7F800000),
     torch.float64: (np.int64, 0x7FF0000000000000),
 }
-_seen: MutableMapping[Tensor, tuple[int, int]] = WeakIdKeyDictionary()  # where and in which version all was finite
+SEEN = "_snn_fusion_finite"  # attribute of a tensor: address and version in which all of its values were finite
 
 
 def check_spikes(spikes: Spikes, recordings: int) -> None:
@@ -68,11 +66,11 @@ def check_tensor(name: str, tensor: Tensor, shape: tuple[int, ...], like: Tensor
 def _finite(tensor: Tensor) -> bool:
     """Looks at the values only if torch says that they have changed since the last time: answers take microseconds."""
     seen = None if tensor.is_inference() else (tensor.data_ptr(), tensor._version)
-    if seen is not None and _seen.get(tensor) == seen:
+    if seen is not None and getattr(tensor, SEEN, None) == seen:
         return True
     good = _all_finite(tensor.detach())
-    if good and seen is not None:
-        _seen[tensor] = seen
+    if good:
+        setattr(tensor, SEEN, seen)
     return good
 
 

@@ -37,15 +37,13 @@ def spiking_layer(
     The current is the sum over sources of spikes times weights, and of the spikes one step before times `recurrent`
     (N, N). `path` None: the fastest for device, precision and measured density. Raises BadInput.
     """
-    like = _check(sources, neuron, recurrent)
+    _check(sources, neuron, recurrent)
     path = path or choose_path(sources)
-    n = like.shape[1]
-    beta = neuron.beta.clamp(0, 1).expand(n)
     if path == "torch":
         spikes = lif_scan(_current_by_torch(sources), neuron, recurrent)
         return SpikeTrain(len(spikes), dense=spikes)
     call, current, weights = _prepare(sources, neuron, path)
-    fired, _ = scan(call, current, weights, recurrent, beta, None, None, _handles(sources, path))
+    fired, _ = scan(call, current, weights, recurrent, _clamped(neuron.beta), None, None, _handles(sources, path))
     return SpikeTrain(call.recordings, call.fired, fired, call.active)
 
 
@@ -74,7 +72,7 @@ def spiking_readout(
         potential = li_scan(spikes @ readout, readout_beta)
         return (potential[:, -1] if last else potential), SpikeTrain(len(spikes), dense=spikes.detach())
     call, current, weights = _prepare(sources, neuron, path, last)
-    beta, outer = neuron.beta.clamp(0, 1).expand(n), readout_beta.clamp(0, 1)
+    beta, outer = _clamped(neuron.beta), _clamped(readout_beta)
     _, potential = scan(call, current, weights, recurrent, beta, readout, outer, _handles(sources, path))
     return (potential[:, 0] if last else potential), SpikeTrain(call.recordings, call.fired, None, call.active)
 
@@ -87,6 +85,11 @@ def choose_path(sources: Sources) -> Path:
     synapses = [train.channels for train, _ in sources]
     density = sum(train.density * c for (train, _), c in zip(sources, synapses, strict=True)) / sum(synapses)
     return "dense" if density > DENSE_ABOVE else "events"
+
+
+def _clamped(beta: Tensor) -> Tensor:
+    """Within 0 ... 1; a single decay that is there already is spared an operation that single answers would feel."""
+    return beta if beta.ndim == 0 and 0 <= beta.item() <= 1 else beta.clamp(0, 1)
 
 
 def _check(sources: Sources, neuron: LIF, recurrent: Tensor | None) -> Tensor:

@@ -23,7 +23,7 @@ def scan(
     current: Tensor | None,  # (B, T, N), in place of events and weights
     weights: Tensor | None,  # (C, N)
     recurrent: Tensor | None,  # (N, N)
-    beta: Tensor,  # (N,)
+    beta: Tensor,  # (N,), or one for all
     readout: Tensor | None,  # (N, O)
     readout_beta: Tensor | None,
     handles: Sequence[Tensor | None],  # of each source of events, (B, T, channels), for its gradient
@@ -32,9 +32,13 @@ def scan(
 
     With a readout, or without gradients, there is no tensor of spikes: they are in `call.fired` as events.
     """
+    source = weights if current is None else current
+    assert source is not None
     tensors = (current, weights, recurrent, beta, readout, readout_beta)
     if torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in (*tensors, *handles)):
-        spikes, output = _Scan.apply(call, *tensors, *handles)  # type: ignore[no-untyped-call]
+        each = beta.expand(source.shape[-1])
+        layer = (current, weights, recurrent, each, readout, readout_beta)
+        spikes, output = _Scan.apply(call, *layer, *handles)  # type: ignore[no-untyped-call]
         return (spikes if readout is None else None), output
     _, output, _ = _run(call, *tensors, keep=False)
     return None, torch.from_numpy(output)
@@ -51,16 +55,16 @@ def _run(
     keep: bool,
 ) -> tuple[npt.NDArray[Any], npt.NDArray[Any], npt.NDArray[Any]]:
     """Potentials of the layer and of the readout, and the last readout potential's derivative by its decay."""
-    b, t, n = call.recordings, call.steps, len(beta)
-    decays = _array(beta)
-    dtype = decays.dtype
+    source = _array(weights if current is None else current)  # type: ignore[arg-type]
+    b, t, n, dtype = call.recordings, call.steps, source.shape[-1], source.dtype
+    decays = _array(beta) if beta.ndim else np.full(n, beta.item(), dtype)
     kept = t if keep else min(t, 2)
-    potential = np.empty((b, kept, n), dtype) if current is None else _array(current).copy()
+    potential = np.empty((b, kept, n), dtype) if current is None else source.copy()
     fired, counts = np.empty((b, t * n), np.int32), np.empty(b * t, np.int32)
     outward = np.empty((n, 0), dtype) if readout is None else _array(readout)
     output = np.empty((b, 1 if call.last else t, outward.shape[1]), dtype)
     sensitivity = np.empty((b, outward.shape[1]), dtype)
-    inward = np.empty((0, n), dtype) if weights is None else _array(weights)
+    inward = np.empty((0, n), dtype) if weights is None else source
     back = np.empty((0, 0), dtype) if recurrent is None else _array(recurrent)
     outer = dtype.type(0.0 if readout_beta is None else readout_beta.item())
     threshold, _, reset = call.neuron(dtype.type)
