@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from snn_fusion.data.manifest import SPLITS, Ref, Row
 from snn_fusion.data.readers import READERS, split_member
-from snn_fusion.data.recording import SENSES, Sense
+from snn_fusion.data.recording import MAX_SIDE, SENSES, Sense
 from snn_fusion.data.unipen import SUFFIXES as UNIPEN
 from snn_fusion.errors import BadInput, BadRecording
 
@@ -110,8 +110,9 @@ def _size(where: str, text: str) -> tuple[int, int] | None:
     if not text:
         return None
     width, _, height = text.partition("x")
-    if not (width.isdecimal() and height.isdecimal() and 0 < int(width) <= 65535 and 0 < int(height) <= 65535):
-        raise BadRecording(where, f"{text!r} is not WIDTHxHEIGHT in pixels", "write e.g. 34x34")
+    if not all(side.isdecimal() and len(side) < 9 and 0 < int(side) <= MAX_SIDE for side in (width, height)):
+        remedy = f"write e.g. 34x34, 1 to {MAX_SIDE} a side"
+        raise BadRecording(where, f"{text!r} is not WIDTHxHEIGHT in pixels", remedy)
     return int(width), int(height)
 
 
