@@ -84,6 +84,15 @@ def test_unknown_labels_are_errors_that_name_the_file(tmp_path: Path) -> None:
     ]
 
 
+def test_what_macos_and_hidden_files_leave_behind_is_passed_over(tmp_path: Path) -> None:
+    write_mirror(tmp_path)
+    before, _ = read_folder(tmp_path)
+    for junk in ("fsdd/recordings/._0_ann_0.wav", "nmnist/Test/__MACOSX/a.bin", "nmnist/Train/1/._00001.bin"):
+        (tmp_path / junk).parent.mkdir(exist_ok=True)
+        (tmp_path / junk).write_bytes(b"\0\5\x16\7")
+    assert read_folder(tmp_path) == (before, [])
+
+
 def test_a_damaged_segment_leaves_its_neighbours_whole(tmp_path: Path) -> None:
     write_mirror(tmp_path)
     path = tmp_path / "pendigits" / "pendigits-orig.tra"

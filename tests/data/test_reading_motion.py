@@ -50,7 +50,9 @@ def test_parquet_with_units_in_the_metadata_gives_the_same(tmp_path: Path) -> No
         ("t_us,a[1]\n0,1\n1000,nan\n", r"a\[1\]: row 2 is nan"),
         ("t_us,a[1]\n0,1\n1000,\n", r"a\[1\]: row 2 is nan"),
         ("t_us,a[1]\n0,inf\n1000,2\n", r"a\[1\]: row 1 is inf"),
-        ("t_us,a[1]\n0,1\n1000,abc\n", r"a\[1\]: holds string, not numbers"),
+        ("t_us,a[1]\n0,1\n1000,abc\n", r"a\[1\]: row 2 is 'abc', not a number"),
+        ("t_us,a[1]\n0,2020-01-01\n", r"a\[1\]: holds date32\[day\], not numbers"),
+        ("t_us,acc_x[m/s^2],b[1],acc_x[g]\n0,1,1,1\n", r"channel acc_x is there twice, in m/s\^2 and g \(give each"),
         ("t_us,a[1]\n0,1\n20,2\n20,3\n", "t_us: row 3 at 20 us does not come after 20 us"),
         ("t_us,a[1]\n0,1\n20,2\n10,3\n", "t_us: row 3 at 10 us does not come after 20 us"),
         ("t_us,a[1]\n1700000000000000,1\n1700000000010000,2\n", "t_us: begins at 1700000000000000 us"),
@@ -67,6 +69,20 @@ def test_a_damaged_csv_names_file_column_and_row(tmp_path: Path, text: str, mess
 def test_parquet_without_a_unit_is_refused(tmp_path: Path) -> None:
     pq.write_table(pa.table({"t_us": [0, 1], "acc_x": [0.0, 1.0]}), tmp_path / "a.parquet")
     with pytest.raises(BadRecording, match=r"a\.parquet: acc_x: no unit"):
+        read(tmp_path / "a.parquet", "imu")
+
+
+def test_a_csv_header_that_is_not_utf_8_names_file_and_column(tmp_path: Path) -> None:
+    path = tmp_path / "bad.csv"
+    path.write_bytes("t_us,acc_é[m/s^2]\n0,1\n".encode("latin1"))
+    with pytest.raises(BadRecording, match=r"bad\.csv: header: the name of column 2 is not UTF-8: b'acc_\\xe9\[m/s"):
+        read(path, "imu")
+
+
+def test_a_parquet_unit_that_is_not_utf_8_names_file_and_column(tmp_path: Path) -> None:
+    fields = [pa.field("t_us", pa.int64()), pa.field("acc", pa.float64(), metadata={b"unit": b"\xff\xfe"})]
+    pq.write_table(pa.table([[0, 1], [0.0, 1.0]], schema=pa.schema(fields)), tmp_path / "a.parquet")
+    with pytest.raises(BadRecording, match=r"a\.parquet: acc: its unit is not UTF-8: b'\\xff\\xfe'"):
         read(tmp_path / "a.parquet", "imu")
 
 

@@ -60,7 +60,28 @@ def test_truncated_flac_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "a.flac"
     soundfile.write(path, np.random.default_rng(0).normal(0, 0.1, 40000), 8000)
     path.write_bytes(path.read_bytes()[:-20000])
-    with pytest.raises(BadRecording, match=r"a\.flac: (truncated: the header promises 40000|not readable)"):
+    with pytest.raises(BadRecording, match=r"a\.flac: (truncated: the header promises 40000|not readable)") as caught:
+        read(path, "audio")
+    assert "Internal" not in str(caught.value)
+
+
+def test_a_flac_that_promises_four_thousand_million_samples_is_called_damaged(tmp_path: Path) -> None:
+    path = tmp_path / "a.flac"
+    soundfile.write(path, np.random.default_rng(0).normal(0, 0.1, 4000), 8000)
+    data = bytearray(path.read_bytes())
+    data[22:26] = struct.pack(">I", 4_000_000_000)
+    path.write_bytes(data)
+    with pytest.raises(BadRecording, match=r"a\.flac: not readable as audio: the file is damaged or cut short"):
+        read(path, "audio")
+
+
+@pytest.mark.parametrize("rate", [1, 999, 768_001, 0x7FFFFFFF])
+def test_a_rate_that_no_microphone_has_is_refused_with_the_range(tmp_path: Path, rate: int) -> None:
+    path = write_wav(tmp_path / "a.wav")
+    data = bytearray(path.read_bytes())
+    data[24:28] = struct.pack("<I", rate)
+    path.write_bytes(data)
+    with pytest.raises(BadRecording, match=rf"a rate of {rate:,} samples a second \(1,000 to 768,000 Hz can be read\)"):
         read(path, "audio")
 
 

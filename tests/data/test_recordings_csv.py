@@ -61,6 +61,12 @@ def test_a_byte_order_mark_and_quoted_commas_are_read(tmp_path: Path) -> None:
     assert (row.id, errors) == ("one, again", [])
 
 
+def test_a_file_may_be_in_two_rows_of_one_label(tmp_path: Path) -> None:
+    table = "id,label,audio,events\none,yes,a.wav,\ntwo,yes,a.wav,a.bin\n"
+    rows, errors = read_folder(folder_with(tmp_path, table))
+    assert ([row.id for row in rows], errors) == (["one", "two"], [])
+
+
 HEAD = "id,label,split,audio\n"
 
 
@@ -85,6 +91,13 @@ HEAD = "id,label,split,audio\n"
             "row 2: imu",
             "'pen.tra' holds many recordings (name one, e.g. pen.tra#0012)",
         ),
+        (
+            HEAD + "one,yes,train,a.wav\ntwo,no,test,./a.wav\n",
+            "row 3: audio",
+            "'./a.wav' is 'no' here and 'yes' in row 2 (give a file one label)",
+        ),
+        (HEAD + f"one,yes,train,{'a' * 300}.wav\n", "row 2: audio", "a path of 304 characters, 'aaa"),
+        ("id,label,events,events_size\none,1,a.bin,5000x40\n", "row 2: events_size", "1 to 4096 a side"),
         ("id,label,events,events_size\none,1,a.bin,34\n", "row 2: events_size", "'34' is not WIDTHxHEIGHT in pixels"),
     ],
 )

@@ -48,6 +48,12 @@ def up_to(signal: Audio | Events | Imu, us: int) -> Audio | Events | Imu:
             return replace(signal, t=signal.t[signal.t < us], values=signal.values[signal.t < us])
 
 
+@pytest.mark.parametrize("samples", [1, 39])
+def test_a_sound_shorter_than_a_step_has_no_spikes(samples: int, params: Params) -> None:
+    sound = a_sound(seconds=1)
+    assert not encode(replace(sound, samples=sound.samples[:samples]), params.encoding).dense().any()
+
+
 @pytest.mark.parametrize("make", [a_sound, some_events, a_stroke])
 @pytest.mark.parametrize("step", [1, 5, 11])
 def test_a_step_depends_on_nothing_that_comes_later(make, step: int, params: Params) -> None:

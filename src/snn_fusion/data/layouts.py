@@ -17,12 +17,19 @@ _FSDD = re.compile(r"([0-9])_([^_]+)_(\d+)\.wav", re.IGNORECASE)
 Found = Iterator[Row | BadInput]
 
 
+def _is_junk(name: str) -> bool:
+    """Hidden, or left by macOS beside the real files (`._0_ann_0.wav`, `__MACOSX`)."""
+    return name.startswith(".") or name == "__MACOSX"
+
+
 def _wavs(root: Path) -> Path:
     return root / "recordings" if (root / "recordings").is_dir() else root
 
 
 def _fsdd(root: Path) -> Found:
     for path in sorted(_wavs(root).glob("*.[wW][aA][vV]")):
+        if _is_junk(path.name):
+            continue
         match = _FSDD.fullmatch(path.name)
         if match is None:
             yield BadRecording(path, "unknown label: the name is not {digit}_{speaker}_{n}.wav")
@@ -33,9 +40,14 @@ def _fsdd(root: Path) -> Found:
         yield Row(path.stem, label, split, "fsdd", {"audio": ref})
 
 
+def _bins(folder: Path) -> list[Path]:
+    found = sorted(folder.glob("*/*.bin"))
+    return [path for path in found if not (_is_junk(path.name) or _is_junk(path.parent.name))]
+
+
 def _nmnist(root: Path) -> Found:
     for split in ("Train", "Test"):
-        for path in sorted((root / split).glob("*/*.bin")):
+        for path in _bins(root / split):
             label = path.parent.name
             if label not in DIGITS:
                 yield BadRecording(path, f"unknown label: the folder is {label!r}, not a digit")
@@ -69,7 +81,7 @@ def _is_fsdd(root: Path) -> bool:
 
 
 def _is_nmnist(root: Path) -> bool:
-    return any(any((root / split).glob("*/*.bin")) for split in ("Train", "Test"))
+    return any(_bins(root / split) for split in ("Train", "Test"))
 
 
 def _is_pendigits(root: Path) -> bool:

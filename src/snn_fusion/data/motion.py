@@ -24,7 +24,8 @@ _HEADER = re.compile(r"\s*([^\[\]]*[^\[\]\s])\s*\[([^\[\]]+)\]\s*")
 def read_motion(path: Path) -> Imu:
     """Read `t_us` and the channels; the unit is in the CSV header (`acc_x[m/s^2]`) or the Parquet field's metadata.
 
-    Raises BadRecording if a column or unit is missing, a value is not a finite number, or time does not increase.
+    Raises BadRecording if a column or unit is missing or not UTF-8, a channel is there twice, a value is not a finite
+    number, or time does not increase.
     """
     if path.stat().st_size == 0:
         raise BadRecording(path, "zero length: the file is empty")
@@ -32,6 +33,7 @@ def read_motion(path: Path) -> Imu:
         table = _read_csv(path) if path.suffix.lower() == ".csv" else _read_parquet(path)
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise BadRecording(path, f"not readable as {path.suffix}: {error}") from None
+    _check_names(path, table.schema)
     if twice := sorted({name for name in table.column_names if table.column_names.count(name) > 1}):
         raise BadRecording(path, f"column {twice[0]} is there twice")
     if TIME not in table.column_names:
@@ -43,6 +45,9 @@ def read_motion(path: Path) -> Imu:
     if not fields:
         raise BadRecording(path, "no channel column", "add at least one, e.g. acc_x[m/s^2]")
     names, units = zip(*(_channel(path, field) for field in fields), strict=True)
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        both = " and ".join(unit for name, unit in zip(names, units, strict=True) if name == twice[0])
+        raise BadRecording(path, f"channel {twice[0]} is there twice, in {both}", "give each its own name")
     values = np.column_stack([_numbers(path, table, field.name) for field in fields]).astype(np.float32)
     _check_time(path, time)
     return Imu(time, values, names, units)
@@ -60,23 +65,48 @@ def _read_parquet(path: Path) -> pa.Table:
         return file.read()
 
 
+def _check_names(path: Path, schema: pa.Schema) -> None:
+    """Arrow keeps names as they are and decodes them only when asked."""
+    for n in range(len(schema)):
+        try:
+            _ = schema.field(n).name
+        except UnicodeDecodeError as error:
+            problem = f"header: the name of column {n + 1} is not UTF-8: {error.object!r}"
+            raise BadRecording(path, problem, "save the file as UTF-8") from None
+
+
 def _numbers(path: Path, table: pa.Table, name: str) -> npt.NDArray[np.generic]:
     column = table[name]
     if pa.types.is_boolean(column.type):
         column = column.cast(pa.int8())
     if not (pa.types.is_integer(column.type) or pa.types.is_floating(column.type)):
-        raise BadRecording(path, f"{name}: holds {column.type}, not numbers")
+        raise BadRecording(path, f"{name}: {_first_text(column)}")
     values: npt.NDArray[np.generic] = column.to_numpy()
-    wrong = np.flatnonzero(~np.isfinite(values) | (np.abs(values) > MAX_VALUE))
+    wrong = np.flatnonzero(~np.isfinite(values) | (np.abs(values.astype(np.float64)) > MAX_VALUE))
     if len(wrong):
         raise BadRecording(path, f"{name}: row {wrong[0] + 1} is {values[wrong[0]]}")
     return values
 
 
+def _first_text(column: pa.ChunkedArray) -> str:
+    """What is no number in a column that is not of numbers."""
+    if pa.types.is_string(column.type):
+        for n, text in enumerate(column.to_pylist()):
+            try:
+                float(text)
+            except (TypeError, ValueError):
+                return f"row {n + 1} is {text!r}, not a number"
+    return f"holds {column.type}, not numbers"
+
+
 def _channel(path: Path, field: pa.Field) -> tuple[str, str]:
     if found := _HEADER.fullmatch(field.name):
         return found[1], found[2]
-    unit = (field.metadata or {}).get(b"unit", b"").decode()
+    raw = (field.metadata or {}).get(b"unit", b"")
+    try:
+        unit = raw.decode()
+    except UnicodeDecodeError:
+        raise BadRecording(path, f"{field.name}: its unit is not UTF-8: {raw!r}", "write it anew") from None
     if not unit:
         raise BadRecording(path, f"{field.name}: no unit", f"write {field.name}[m/s^2], or [1] if it has none")
     return field.name, unit

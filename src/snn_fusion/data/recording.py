@@ -11,6 +11,8 @@ import numpy.typing as npt
 Sense = Literal["audio", "events", "imu"]
 SENSES: tuple[Sense, ...] = get_args(Sense)
 
+MAX_SIDE = 4096  # pixels; the largest event sensors have a third of this. A damaged header may say anything
+
 # t in microseconds from the start of the recording; p is 0 (darker) or 1 (brighter).
 EVENT = np.dtype([("t", "<i8"), ("x", "<u2"), ("y", "<u2"), ("p", "u1")])
 

@@ -11,13 +11,15 @@ import soundfile
 from snn_fusion.data.recording import Audio
 from snn_fusion.errors import BadRecording
 
+RATES = (1_000, 768_000)  # samples a second; a damaged header may say anything
 BLOCK = 1 << 20  # frames read at once: a header that promises 10^9 frames allocates nothing
 
 
 def read_sound(path: Path) -> Audio:
     """Read a WAV or FLAC file; several channels are averaged to one.
 
-    Raises BadRecording if the file is truncated, empty, not audio, or holds NaN or infinity.
+    Raises BadRecording if the file is truncated, empty, not audio, holds NaN or infinity, or its header gives a rate
+    that no microphone has.
     """
     if path.stat().st_size == 0:
         raise BadRecording(path, "zero length: the file is empty")
@@ -26,17 +28,23 @@ def read_sound(path: Path) -> Audio:
     try:
         with soundfile.SoundFile(path) as file:
             rate, promised = file.samplerate, file.frames
+            if not RATES[0] <= rate <= RATES[1]:
+                remedy = f"{RATES[0]:,} to {RATES[1]:,} Hz can be read"
+                raise BadRecording(path, f"the header gives a rate of {rate:,} samples a second", remedy)
             blocks = []
             while len(block := file.read(BLOCK, dtype="float32", always_2d=True)):
                 blocks.append(block)
     except soundfile.LibsndfileError as error:
-        raise BadRecording(path, f"not readable as audio: {error.error_string}") from None
+        inner = "internal" in error.error_string.lower()  # a step of libsndfile's own that failed, e.g. a seek
+        reason = "the file is damaged or cut short" if inner else error.error_string
+        raise BadRecording(path, f"not readable as audio: {reason}") from None
     frames = sum(map(len, blocks))
     if frames < promised:
         raise BadRecording(path, f"truncated: the header promises {promised} samples, {frames} can be read")
     if not frames:
         raise BadRecording(path, "zero length: no samples")
-    samples = (blocks[0] if len(blocks) == 1 else np.concatenate(blocks)).mean(axis=1, dtype=np.float32)
+    with np.errstate(over="ignore"):  # infinity is refused below
+        samples = (blocks[0] if len(blocks) == 1 else np.concatenate(blocks)).mean(axis=1, dtype=np.float32)
     wrong = np.flatnonzero(~np.isfinite(samples))
     if len(wrong):
         raise BadRecording(path, f"samples: sample {wrong[0]} is {samples[wrong[0]]}")

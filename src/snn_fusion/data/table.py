@@ -6,10 +6,11 @@ import csv
 import hashlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import NamedTuple
 
 from snn_fusion.data.manifest import SPLITS, Ref, Row
 from snn_fusion.data.readers import READERS, split_member
-from snn_fusion.data.recording import SENSES, Sense
+from snn_fusion.data.recording import MAX_SIDE, SENSES, Sense
 from snn_fusion.data.unipen import SUFFIXES as UNIPEN
 from snn_fusion.errors import BadInput, BadRecording
 
@@ -26,6 +27,13 @@ COLUMNS = (
 TEST_SHARE = 0.2
 
 
+class _Seen(NamedTuple):
+    """In the rows so far: the ids, and for each file its label and its row."""
+
+    ids: set[str]
+    files: dict[tuple[Sense, PurePosixPath], tuple[str, str]]
+
+
 def read_table(folder: Path) -> Iterator[Row | BadInput]:
     """The rows of folder/recordings.csv as they are written there, each wrong row as an error in its place.
 
@@ -36,7 +44,7 @@ def read_table(folder: Path) -> Iterator[Row | BadInput]:
         with path.open(encoding="utf-8-sig", newline="") as file:
             lines = csv.DictReader(file, strict=True)
             _check_header(path, lines.fieldnames)
-            seen: set[str] = set()
+            seen = _Seen(set(), {})
             for line in lines:
                 yield _row_or_error(folder, f"{path}: row {lines.line_num}", line, seen)
     except (UnicodeDecodeError, csv.Error) as error:
@@ -56,16 +64,23 @@ def _check_header(path: Path, header: Sequence[str] | None) -> None:
         raise BadInput(path, "header: no column of a sense", f"add at least one of {', '.join(SENSES)}")
 
 
-def _row_or_error(folder: Path, where: str, line: dict[str, str | None], seen: set[str]) -> Row | BadInput:
+def _row_or_error(folder: Path, where: str, line: dict[str, str | None], seen: _Seen) -> Row | BadInput:
     try:
         if None in line or None in line.values():
             raise BadRecording(where, "not as many values as the header has columns")
         row = _row(folder, where, {name: (value or "").strip() for name, value in line.items()})
-        if row.id in seen:
+        if row.id in seen.ids:
             raise BadRecording(f"{where}: id", f"{row.id!r} is there twice", "give each recording an id of its own")
+        for sense, ref in row.senses.items():
+            label, first = seen.files.get((sense, PurePosixPath(ref.path)), (row.label, ""))
+            if label != row.label:
+                problem = f"{ref.path!r} is {row.label!r} here and {label!r} in {first}"
+                raise BadRecording(f"{where}: {sense}", problem, "give a file one label")
     except BadInput as error:
         return error
-    seen.add(row.id)
+    seen.ids.add(row.id)
+    for sense, ref in row.senses.items():
+        seen.files.setdefault((sense, PurePosixPath(ref.path)), (row.label, where.rpartition(": ")[2]))
     return row
 
 
@@ -99,7 +114,12 @@ def _ref(folder: Path, where: str, line: dict[str, str], sense: Sense) -> Ref:
         raise BadRecording(field, f"{path!r} has the unknown suffix {Path(name).suffix!r}", f"known: {known}")
     if Path(name).suffix.lower() in UNIPEN and member is None:
         raise BadRecording(field, f"{path!r} holds many recordings", f"name one, e.g. {path}#0012")
-    if not (folder / name).is_file():
+    try:
+        there = (folder / name).is_file()
+    except OSError as error:
+        problem = f"a path of {len(path)} characters, {path[:40]!r}..., cannot be looked up: {error.strerror}"
+        raise BadRecording(field, problem, "shorten it") from None
+    if not there:
         raise BadRecording(field, f"no such file {path!r}", "paths are relative to recordings.csv")
     subject = line.get(f"{sense}_subject") or line.get("subject") or ""
     size = _size(f"{where}: events_size", line.get("events_size", "")) if sense == "events" else None
@@ -110,8 +130,9 @@ def _size(where: str, text: str) -> tuple[int, int] | None:
     if not text:
         return None
     width, _, height = text.partition("x")
-    if not (width.isdecimal() and height.isdecimal() and 0 < int(width) <= 65535 and 0 < int(height) <= 65535):
-        raise BadRecording(where, f"{text!r} is not WIDTHxHEIGHT in pixels", "write e.g. 34x34")
+    if not all(side.isdecimal() and len(side) < 9 and 0 < int(side) <= MAX_SIDE for side in (width, height)):
+        remedy = f"write e.g. 34x34, 1 to {MAX_SIDE} a side"
+        raise BadRecording(where, f"{text!r} is not WIDTHxHEIGHT in pixels", remedy)
     return int(width), int(height)
 
 

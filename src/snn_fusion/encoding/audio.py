@@ -32,7 +32,7 @@ def encode(signal: Audio, params: EncodingParams) -> npt.NDArray[np.bool_]:
     levels = power[:, None, :] > np.asarray(code.thresholds_db)[:, None]
     changes = _changes(np.maximum(power, code.thresholds_db[0]), code.delta_db)
     spikes = np.zeros((params.steps, channels(params)), bool)
-    spikes[: len(power)] = np.concatenate([levels, changes], axis=1).reshape(len(power), -1)
+    spikes[: len(power)] = np.concatenate([levels, changes], axis=1).reshape(len(power), channels(params))
     return spikes
 
 
