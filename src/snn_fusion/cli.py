@@ -28,9 +28,9 @@ TELEMETRY_OFF = {
     "BENTOML_DO_NOT_TRACK": "True",
 }
 
-# Before torch is imported. Idle OpenMP threads sleep instead of spinning: on a busy machine spinning made training seven
-# times slower. And matrix products give the same bits whatever else the machine does: no thread fewer under load, no
-# other kernel for other alignments.
+# Before torch is imported. Idle OpenMP threads sleep instead of spinning: on a busy machine spinning made training
+# seven times slower. And matrix products give the same bits whatever else the machine does: no thread fewer under load,
+# no other kernel for other alignments.
 NUMERICS = {
     "OMP_WAIT_POLICY": "PASSIVE",
     "OMP_DYNAMIC": "FALSE",
