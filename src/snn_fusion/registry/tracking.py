@@ -48,8 +48,9 @@ def connect(ws: Workspace) -> MlflowClient:
         _make_database(database(ws))
     _use(uri)
     try:
-        client = MlflowClient(uri, uri)
-        client.search_experiments(max_results=1)
+        with disk_errors(database(ws)):
+            client = MlflowClient(uri, uri)
+            client.search_experiments(max_results=1)
     except MlflowException as error:
         raise BadInput(
             URI if URI in os.environ else database(ws),
