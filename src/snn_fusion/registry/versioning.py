@@ -51,7 +51,7 @@ def push(params: Params, ws: Workspace) -> dict[str, Any]:
         project = ws.path("dvc", "project")
         with disk_errors(project):
             _mimic_checkout(project, params, ws)
-        dvc(project, "commit", "--force", "--quiet")
+        dvc(project, "commit", "--force")  # with --quiet it would not say what is wrong
         sent = dvc(project, "push").strip().splitlines()
         kept = ws.path("dvc", "locks", data)
         for name in RECORDED:
@@ -117,6 +117,7 @@ def _mimic_checkout(project: Path, params: Params, ws: Workspace) -> None:
         raise BadInput(checkout / STAGES, "no such file", "run in the project's folder")
     project.mkdir(parents=True, exist_ok=True)
     _configure(project, ws)
+    remove_tree(project / LOCK)  # it is made again, and a full disk may have left half of it
     for name in (STAGES, ".dvcignore"):
         write_atomic(project / name, (checkout / name).read_bytes())
     write_atomic(project / PARAMS, yaml.safe_dump(params.model_dump(mode="json"), sort_keys=False))
