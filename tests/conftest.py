@@ -8,6 +8,11 @@ from pathlib import Path
 import pytest
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the command does, before torch is imported
+# Shared by all tests and what they start, for speed; the command has them in each workspace. "": beside the source, so
+# that a clone with a link to the source finds what is compiled.
+os.environ.setdefault("NUMBA_CACHE_DIR", "")
+os.environ.setdefault("MPLCONFIGDIR", str(Path(__file__).resolve().parents[1] / ".pytest_cache" / "matplotlib"))
+os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(Path(__file__).resolve().parents[1] / ".pytest_cache" / "torch"))
 
 from snn_fusion.config import Params, load_params
 from snn_fusion.workspace import Workspace

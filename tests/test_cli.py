@@ -14,7 +14,8 @@ import typer
 from typer.testing import CliRunner
 
 from snn_fusion import cli
-from snn_fusion.cli import TELEMETRY_OFF, app
+from snn_fusion.cli import CACHES, TELEMETRY_OFF, app
+from snn_fusion.registry.dag_log import STAGES
 from snn_fusion.workspace import Workspace
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -107,6 +108,33 @@ def test_telemetry_is_off_before_anything_else_happens(monkeypatch: pytest.Monke
     cli.main()
     assert {name: seen[name] for name in TELEMETRY_OFF} == TELEMETRY_OFF
     assert len(TELEMETRY_OFF) >= 6
+
+
+def test_every_command_shows_examples_of_itself() -> None:
+    for name in COMMANDS:
+        shown = CliRunner().invoke(app, [name, "--help"], env={"COLUMNS": "200", "TERM": "dumb"}).output
+        assert "Examples" in shown and f"snn-fusion {name}" in shown.split("Examples")[1], name
+
+
+def test_the_list_of_stages_is_that_of_the_dag() -> None:
+    shown = CliRunner().invoke(app, ["--help"], env={"COLUMNS": "200", "TERM": "dumb"}).output
+    assert ", ".join(STAGES) in " ".join(shown.split())
+
+
+def test_what_libraries_keep_lies_in_the_workspace_unless_the_user_says_else(
+    monkeypatch: pytest.MonkeyPatch, workspace: Workspace
+) -> None:
+    seen: dict[str, str] = {}
+    for name in CACHES:
+        monkeypatch.setenv(name, "")  # so that it is put back
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("MPLCONFIGDIR", "/elsewhere")
+    monkeypatch.setattr(cli, "app", lambda: seen.update(os.environ))
+    cli.main()
+    assert seen["NUMBA_CACHE_DIR"] == str(workspace.path("cache", "numba"))
+    assert seen["TORCHINDUCTOR_CACHE_DIR"] == str(workspace.path("cache", "torchinductor"))
+    assert seen["MPLCONFIGDIR"] == "/elsewhere"
+    assert not workspace.root.exists()
 
 
 def test_output_that_nobody_reads_is_no_error() -> None:

@@ -79,7 +79,19 @@ def test_the_projects_own_params_hold() -> None:
             0.5,
             "validation.max_class_ratio = 0.5: input should be greater than or equal to 1",
         ),
-        ("encoding.step_ms", 0, "encoding.step_ms = 0: input should be greater than 0"),
+        ("data.sources", ["a", "b", "a"], "data.sources = ['a', 'b', 'a']: a more than once"),
+        ("network.recurrent", ["imu", "imu"], "network.recurrent = ['imu', 'imu']: imu more than once"),
+        (
+            "validation.max_class_ratio",
+            float("inf"),
+            "validation.max_class_ratio = inf: input should be a finite number",
+        ),
+        (
+            "encoding.events.counts",
+            [65536],
+            "encoding.events.counts.0 = 65536: input should be less than or equal to 65535",
+        ),
+        ("encoding.step_ms", 0.0004, "encoding.step_ms = 0.0004: input should be greater than or equal to 0.1"),
         ("encoding.step_ms", float("inf"), "encoding.step_ms = inf: input should be a finite number"),
         ("encoding.steps", 0, "encoding.steps = 0: input should be greater than or equal to 1"),
         ("encoding.taps", [0, -4], "encoding.taps.1 = -4: input should be greater than or equal to 0"),
@@ -167,9 +179,83 @@ def test_a_python_object_in_the_file_is_not_built(tmp_path: Path) -> None:
         load_params(file)
 
 
-def test_a_date_is_refused_by_name() -> None:
-    with pytest.raises(BadInput, match="only plain values"):
-        check_params(yaml.safe_load("seed: 2026-01-01"), "params.yaml")
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ("2026-01-01", "params.yaml: training.seed = 2026-01-01: is a date (only plain values"),
+        ("!!set {a, b}", "params.yaml: training.seed = {"),
+        ("!!binary aGk=", "params.yaml: training.seed = b'hi': is a bytes (only plain values"),
+        ("{1: 2}", "params.yaml: training.seed.1: a key must be text"),
+    ],
+)
+def test_a_value_that_json_does_not_know_is_refused_naming_file_and_key(value: str, message: str) -> None:
+    assert message in refusal(yaml.safe_load(f"training: {{seed: {value}}}"))
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        *("network.joint", "network.branch.audio", "encoding.steps", "data.most_per_class"),
+        *("training.epochs", "training.batch", "training.recordings_per_epoch", "training.patience"),
+    ],
+)
+def test_a_value_no_machine_can_work_through_is_refused(key: str) -> None:
+    assert f"{key} = 1000000000000: input should be less than or equal to" in refusal(with_value(key, 10**12))
+
+
+def written(text: str, tmp_path: Path) -> str:
+    """The refusal of params.yaml with this text."""
+    file = tmp_path / "mine.yaml"
+    file.write_text(text)
+    with pytest.raises(BadInput) as refused:
+        load_params(file)
+    assert str(file) in str(refused.value)
+    return str(refused.value)
+
+
+def test_a_key_that_is_there_twice_is_named_with_both_lines(tmp_path: Path) -> None:
+    assert "key `seed` is there twice, on line 1 and line 3" in written("seed: 0\ndata: {}\nseed: 1\n", tmp_path)
+    assert "key `a` is there twice" in written("seed: {b: [{a: 1, a: 2}]}\n", tmp_path)
+
+
+def test_yaml_that_contains_itself_or_grows_without_end_is_refused(tmp_path: Path) -> None:
+    assert "seed.0: contains itself" in written("seed: &x [*x]\n", tmp_path)
+    assert "data.a: contains itself" in written("data: &x {a: *x}\n", tmp_path)
+    bomb = "a0: &a0 [1]\n" + "".join(f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]\n" for i in range(1, 9))
+    assert "more than 100,000 values" in written(bomb, tmp_path)
+    assert "nested too deeply" in written("seed: " + "[" * 5000, tmp_path)
+
+
+def test_a_date_or_number_that_cannot_be_is_not_yaml(tmp_path: Path) -> None:
+    assert "not YAML" in written("seed: 2026-13-45\n", tmp_path)
+    assert "not YAML" in written("seed: " + "1" * 5000, tmp_path)
+
+
+def test_anchors_and_merge_keys_may_be_used(tmp_path: Path) -> None:
+    text = (ROOT / "params.yaml").read_text()
+    text = text.replace("duration_s: [0.05, 10.0]", "duration_s: &seconds [0.05, 10.0]", 1)
+    file = tmp_path / "mine.yaml"
+    file.write_text(text.replace("duration_s: [0.05, 10.0]", "duration_s: *seconds", 1))
+    assert load_params(file) == load_params(ROOT / "params.yaml")
+
+
+def test_a_folder_for_a_file_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match=r"cannot be read: Is a directory \(.*--params"):
+        load_params(tmp_path)
+
+
+def test_an_unknown_key_comes_with_the_nearest_known_one() -> None:
+    assert "training.epocs: unknown key; did you mean `epochs`?" in refusal(with_value("training.epocs", 3))
+    assert "training.joint: unknown key; did you mean `network.joint`?" in refusal(with_value("training.joint", 3))
+    channel = refusal(with_value("encoding.imu.channels.0.units", "m"))
+    assert "encoding.imu.channels.0.units: unknown key; did you mean `unit`?" in channel
+
+
+@pytest.mark.parametrize(
+    ("text", "advice"), [("1e-9", "write 1.0e-9"), ("2.5e3", "write 2.5e+3"), ("-1E4", "write -1.0e+4")]
+)
+def test_a_power_of_ten_that_yaml_reads_as_text_comes_with_its_right_form(text: str, advice: str) -> None:
+    assert f"(YAML reads it as text: {advice})" in refusal(with_value("training.learning_rate", yaml.safe_load(text)))
 
 
 def key_names(model: type[BaseModel]) -> set[str]:

@@ -227,6 +227,20 @@ def test_other_errors_of_the_system_are_not_taken_for_a_full_disk(tmp_path: Path
         (tmp_path / "absent").read_text()
 
 
+def test_a_full_disk_is_recognised_where_a_library_wrapped_it(tmp_path: Path) -> None:
+    for said in ("(sqlite3.OperationalError) database or disk is full", "[Errno 28] No space left on device: 'a'"):
+        full = r"cannot write: (database or disk is full|No space left on device) \(free some space"
+        with pytest.raises(BadInput, match=full), disk_errors(tmp_path):
+            try:
+                raise KeyError(said)
+            except KeyError:
+                raise RuntimeError("the library failed") from None
+    with pytest.raises(RuntimeError, match="something else"), disk_errors(tmp_path):
+        raise RuntimeError("something else")
+    with pytest.raises(BadInput, match="as it was"), disk_errors(tmp_path):
+        raise BadInput("as it was: No space left on device", "")
+
+
 def test_unreadable_stamp_names_the_file_and_the_remedy(workspace: Workspace) -> None:
     make(workspace, "first")
     workspace.path("stage", STAMP).write_text('{"inputs": ')

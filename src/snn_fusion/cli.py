@@ -38,11 +38,14 @@ NUMERICS = {
     "MKL_CBWR": "AUTO,STRICT",
 }
 
+# Before these libraries are imported: what they keep between runs belongs into the workspace's cache/.
+CACHES = {"MPLCONFIGDIR": "matplotlib", "NUMBA_CACHE_DIR": "numba", "TORCHINDUCTOR_CACHE_DIR": "torchinductor"}
+
 app = typer.Typer(
     name="snn-fusion",
     help="Retrain, evaluate and register one spiking network for several sensors.\n\n"
-    "The stages in order: import, validate, encode, train, evaluate, register, promote. Each can be run on its own "
-    "and run again; `retrain` runs them all as one Airflow DAG. What they write lies in workspace/ "
+    "The stages in order: import, validate, encode, train, evaluate, register, promote, push. Each can be run on its "
+    "own and run again; `retrain` runs them all as one Airflow DAG. What they write lies in workspace/ "
     "(SNN_FUSION_HOME moves it).",
     no_args_is_help=True,
     rich_markup_mode="markdown",
@@ -110,7 +113,14 @@ def import_(
 
 @app.command()
 def validate(params: ParamsFile = None, as_json: Json = False) -> None:
-    """Check every recording and the data set as a whole; set bad recordings aside; join senses by label."""
+    """Check every recording and the data set as a whole; set bad recordings aside; join senses by label.
+
+    **Examples**
+
+        snn-fusion validate
+
+        snn-fusion validate --params mine.yaml
+    """
     from snn_fusion.validation.stage import validate
 
     _stage(validate, params, as_json)
@@ -118,7 +128,14 @@ def validate(params: ParamsFile = None, as_json: Json = False) -> None:
 
 @app.command()
 def encode(params: ParamsFile = None, as_json: Json = False) -> None:
-    """Turn the validated recordings into spikes (cached by content, over all cores)."""
+    """Turn the validated recordings into spikes (cached by content, over all cores).
+
+    **Examples**
+
+        snn-fusion encode
+
+        snn-fusion encode --json
+    """
     from snn_fusion.encoding.stage import encode
 
     _stage(encode, params, as_json)
@@ -135,6 +152,8 @@ def train(params: ParamsFile = None, as_json: Json = False) -> None:
         snn-fusion train
 
         torchrun --nproc-per-node 2 --no-python snn-fusion train
+
+        snn-fusion train --params mine.yaml
     """
     from snn_fusion.training.stage import train
 
@@ -179,7 +198,14 @@ def evaluate(
 
 @app.command()
 def register(params: ParamsFile = None, as_json: Json = False) -> None:
-    """Log the run to MLflow and register its network as `challenger`."""
+    """Log the run to MLflow and register its network as `challenger`.
+
+    **Examples**
+
+        snn-fusion register
+
+        snn-fusion register --json
+    """
     from snn_fusion.registry.register import register
 
     _stage(register, params, as_json)
@@ -191,7 +217,14 @@ def promote(
     params: ParamsFile = None,
     as_json: Json = False,
 ) -> None:
-    """Make a version the champion, if it passes the gate; else say why not."""
+    """Make a version the champion, if it passes the gate; else say why not.
+
+    **Examples**
+
+        snn-fusion promote
+
+        snn-fusion promote 3
+    """
     from snn_fusion.registry.promote import promote
 
     _stage(lambda p, w: promote(p, w, version=version), params, as_json)
@@ -199,7 +232,12 @@ def promote(
 
 @app.command()
 def push(params: ParamsFile = None, as_json: Json = False) -> None:
-    """Version the workspace's data and checkpoints with DVC and push them to the remote."""
+    """Version the workspace's data and checkpoints with DVC and push them to the remote.
+
+    **Examples**
+
+        snn-fusion push
+    """
     from snn_fusion.registry.versioning import push
 
     _stage(push, params, as_json)
@@ -211,7 +249,14 @@ def reproduce(
     params: ParamsFile = None,
     as_json: Json = False,
 ) -> None:
-    """Rebuild a registered version from its recorded data, commit, parameters and seed, and compare."""
+    """Rebuild a registered version from its recorded data, commit, parameters and seed, and compare.
+
+    **Examples**
+
+        snn-fusion reproduce 3
+
+        snn-fusion reproduce champion --json
+    """
     from snn_fusion.registry.reproduce import reproduce
 
     result = reproduce(_params(params), Workspace.default(), version=version)
@@ -226,7 +271,14 @@ def plot(
     out: Annotated[Path, typer.Option(help="PNG file to write")] = Path("recording.png"),
     params: ParamsFile = None,
 ) -> None:
-    """Draw a recording's senses beside the spikes they become."""
+    """Draw a recording's senses beside the spikes they become.
+
+    **Examples**
+
+        snn-fusion plot fsdd/3_theo_0
+
+        snn-fusion plot lab/take-000 --out take.png
+    """
     from snn_fusion.encoding.plots import plot_recording
 
     plot_recording(_params(params), Workspace.default(), recording, out)
@@ -235,7 +287,14 @@ def plot(
 
 @app.command()
 def retrain(params: ParamsFile = None, as_json: Json = False) -> None:
-    """Run the whole DAG once (what `make demo` does) and sum up what came out."""
+    """Run the whole DAG once (what `make demo` does) and sum up what came out.
+
+    **Examples**
+
+        snn-fusion retrain
+
+        snn-fusion retrain --params mine.yaml --json
+    """
     from snn_fusion.registry.outcome import print_outcome
     from snn_fusion.registry.retrain import retrain
 
@@ -251,7 +310,14 @@ def ui(
     airflow_port: Annotated[int, typer.Option(min=1, max=65535)] = 8080,
     mlflow_port: Annotated[int, typer.Option(min=1, max=65535)] = 5000,
 ) -> None:
-    """Start the Airflow and MLflow UIs, reachable from this machine only; Ctrl-C ends them."""
+    """Start the Airflow and MLflow UIs, reachable from this machine only; Ctrl-C ends them.
+
+    **Examples**
+
+        snn-fusion ui
+
+        snn-fusion ui --airflow-port 8081 --mlflow-port 5001
+    """
     from snn_fusion.registry.ui import ui
 
     ui(Workspace.default(), airflow_port, mlflow_port)
@@ -259,7 +325,14 @@ def ui(
 
 @app.command("params")
 def show_params(params: ParamsFile = None) -> None:
-    """Check params.yaml and print what is in force."""
+    """Check params.yaml and print what is in force.
+
+    **Examples**
+
+        snn-fusion params
+
+        snn-fusion params --params mine.yaml
+    """
     sys.stdout.write(_params(params).model_dump_json(indent=1) + "\n")
 
 
@@ -269,6 +342,8 @@ def main() -> None:
     for name, value in NUMERICS.items():
         os.environ.setdefault(name, value)
     try:
+        for name, folder in CACHES.items():
+            os.environ.setdefault(name, str(Workspace.default().path("cache", folder)))
         app()
     except SnnFusionError as error:
         Console(stderr=True).print(f"[bold red]error[/] {_plain(error)}", highlight=False, soft_wrap=True)

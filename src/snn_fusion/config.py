@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import difflib
 import json
+import re
+from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
-import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from snn_fusion.errors import BadInput
+from snn_fusion.strict_yaml import check_plain, read_yaml
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
-Count = Annotated[int, Field(ge=1)]
+# Upper bounds are far above what makes sense, and below what ends in a traceback or never.
+Hertz = Annotated[int, Field(ge=1, le=10_000_000)]
+Neurons = Annotated[int, Field(ge=1, le=16_384)]
+Rounds = Annotated[int, Field(ge=1, le=100_000)]
+Recordings = Annotated[int, Field(ge=1, le=10_000_000)]
+EventCount = Annotated[int, Field(ge=1, le=65_535)]  # what a cell of the encoder can hold
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 
 
@@ -26,6 +34,15 @@ def _rising(interval: tuple[float, float]) -> tuple[float, float]:
 
 
 Interval = Annotated[tuple[Positive, Positive], AfterValidator(_rising)]
+
+
+def _distinct(values: list[Any]) -> list[Any]:
+    twice = sorted({value for value in values if values.count(value) > 1})
+    _require(not twice, f"{', '.join(map(str, twice))} more than once")
+    return values
+
+
+Distinct = AfterValidator(_distinct)
 SenseName = Literal["audio", "events", "imu"]
 
 
@@ -36,14 +53,14 @@ class Section(BaseModel):
 
 
 class DataParams(Section):
-    sources: Annotated[list[str], Field(min_length=1)]
+    sources: Annotated[list[str], Field(min_length=1), Distinct]
     split: Annotated[str, Field(pattern=r"^(official|leave-out:.+)$")]
-    most_per_class: Count
+    most_per_class: Recordings
     validation_share: Annotated[float, Field(gt=0, lt=0.5)]
 
 
 class AudioChecks(Section):
-    rates_hz: Annotated[list[Count], Field(min_length=1)]
+    rates_hz: Annotated[list[Hertz], Field(min_length=1), Distinct]
     duration_s: Interval
     min_rms: Positive
     max_clipped_share: Share
@@ -65,11 +82,11 @@ class ImuChecks(Section):
 
 class ValidationParams(Section):
     max_bad_share: Share
-    disjoint_subjects: list[SenseName]
+    disjoint_subjects: Annotated[list[SenseName], Distinct]
     audio: AudioChecks
     events: EventChecks
     imu: ImuChecks
-    max_class_ratio: Annotated[float, Field(ge=1)]
+    max_class_ratio: Annotated[float, Field(ge=1, allow_inf_nan=False)]
     max_drift: Positive
 
 
@@ -79,7 +96,7 @@ class AudioCode(Section):
     high_hz: Positive
     level_decay_db_s: Positive
     level_floor_db: Finite
-    thresholds_db: Annotated[list[Finite], Field(min_length=1)]
+    thresholds_db: Annotated[list[Finite], Field(min_length=1, max_length=64)]
     delta_db: Positive
 
     @model_validator(mode="after")
@@ -91,7 +108,7 @@ class AudioCode(Section):
 
 class EventCode(Section):
     grid: Annotated[int, Field(ge=2, le=128)]
-    counts: Annotated[list[Count], Field(min_length=1)]
+    counts: Annotated[list[EventCount], Field(min_length=1, max_length=64)]
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -115,7 +132,7 @@ class ImuPlane(Section):
 class ImuCode(Section):
     channels: Annotated[list[ImuChannel], Field(min_length=1)]
     planes: list[ImuPlane]
-    thresholds: Annotated[list[Finite], Field(min_length=1)]
+    thresholds: Annotated[list[Finite], Field(min_length=1, max_length=64)]
     leak_s: Positive
 
     @model_validator(mode="after")
@@ -129,9 +146,9 @@ class ImuCode(Section):
 
 
 class EncodingParams(Section):
-    step_ms: Positive
-    steps: Count
-    taps: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)]
+    step_ms: Annotated[float, Field(ge=0.1, le=10_000, allow_inf_nan=False)]
+    steps: Annotated[int, Field(ge=1, le=10_000)]
+    taps: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1, max_length=64)]
     copies: dict[SenseName, Annotated[int, Field(ge=0, le=50)]]
     audio: AudioCode
     events: EventCode
@@ -145,9 +162,9 @@ class EncodingParams(Section):
 
 
 class NetworkParams(Section):
-    branch: dict[SenseName, Count]
-    joint: Count
-    recurrent: list[Literal["audio", "events", "imu", "joint"]]
+    branch: dict[SenseName, Neurons]
+    joint: Neurons
+    recurrent: Annotated[list[Literal["audio", "events", "imu", "joint"]], Distinct]
     threshold: Positive
 
     @model_validator(mode="after")
@@ -159,12 +176,12 @@ class NetworkParams(Section):
 
 
 class TrainingParams(Section):
-    epochs: Count
-    batch: Count
-    recordings_per_epoch: Count
+    epochs: Rounds
+    batch: Annotated[int, Field(ge=1, le=65_536)]
+    recordings_per_epoch: Recordings
     learning_rate: Positive
     sense_dropout: Share
-    patience: Count
+    patience: Rounds
     surrogate_slope: Positive
 
 
@@ -196,30 +213,18 @@ def _ascending(values: list[Any]) -> bool:
 
 def load_params(path: Path) -> Params:
     """Read and check params.yaml. Raises BadInput naming every wrong key with its value and what is allowed."""
-    try:
-        raw = yaml.safe_load(path.read_text())
-    except FileNotFoundError:
-        raise BadInput(path, "no such file", "run in the project's folder, or name one with --params") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise BadInput(path, f"not YAML: {error}") from None
-    return check_params(raw, path)
+    return check_params(read_yaml(path), path)
 
 
 def check_params(raw: object, where: object = "params") -> Params:
     """The typed form of a parsed params.yaml. Raises BadInput."""
+    check_plain(raw, where)
     try:
         # Lists from YAML stand for tuples, and whole numbers for floats; nothing else is coerced.
-        return Params.model_validate_json(_canonical(raw), strict=True)
+        return Params.model_validate_json(json.dumps(raw), strict=True)
     except ValidationError as error:
         lines = [_explain(one) for one in error.errors()]
         raise BadInput(where, "\n".join(lines) if len(lines) == 1 else "\n  " + "\n  ".join(lines)) from None
-
-
-def _canonical(raw: object) -> str:
-    try:
-        return json.dumps(raw)
-    except TypeError as error:
-        raise BadInput("params", f"only plain values are allowed: {error}") from None
 
 
 def _explain(error: Any) -> str:
@@ -227,10 +232,44 @@ def _explain(error: Any) -> str:
     if error["type"] == "missing":
         return f"{key}: missing"
     if error["type"] == "extra_forbidden":
-        return f"{key}: unknown key; known ones are listed in docs/params.md"
+        return f"{key}: unknown key; {_nearest(error['loc'])}known ones are listed in docs/params.md"
     message = error["msg"].removeprefix("Value error, ")
     if error["type"] == "value_error" and isinstance(
         error["input"], dict
     ):  # a section's own check: its message names key and value
         return f"{key}.{message}"
-    return f"{key} = {error['input']!r}: {message[0].lower()}{message[1:]}"
+    return f"{key} = {error['input']!r}: {message[0].lower()}{message[1:]}{_power_of_ten(error)}"
+
+
+def _power_of_ten(error: Any) -> str:
+    """YAML reads `1e-9` as text: it wants a point and a sign."""
+    number = re.fullmatch(r"([-+]?\d+)(\.\d*)?[eE]([-+]?)(\d+)", str(error["input"]))
+    if error["type"] == "float_type" and number:
+        return f" (YAML reads it as text: write {number[1]}{number[2] or '.0'}e{number[3] or '+'}{number[4]})"
+    return " (write out all digits)" if error["type"] == "int_type" and number else ""
+
+
+def _nearest(place: tuple[int | str, ...]) -> str:
+    """The known key that the one at `place` may stand for: of its own section, else the same of another."""
+    section: type[BaseModel] = Params
+    for part in place[:-1]:
+        if isinstance(part, str):
+            section = next(_sections(section.model_fields[part].annotation))
+    wrong = str(place[-1])
+    if found := difflib.get_close_matches(wrong, section.model_fields, 1):
+        return f"did you mean `{found[0]}`? "
+    elsewhere = [path for path in _paths(Params) if path.split(".")[-1] == wrong]
+    return f"did you mean `{elsewhere[0]}`? " if elsewhere else ""
+
+
+def _sections(annotation: Any) -> Iterator[type[BaseModel]]:
+    for part in (annotation, *get_args(annotation)):
+        if isinstance(part, type) and issubclass(part, BaseModel):
+            yield part
+
+
+def _paths(section: type[BaseModel], above: str = "") -> Iterator[str]:
+    for name, field in section.model_fields.items():
+        yield above + name
+        for inner in _sections(field.annotation):
+            yield from _paths(inner, f"{above}{name}.")

@@ -7,6 +7,7 @@ import errno
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator, Mapping
@@ -17,7 +18,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 from pydantic import BaseModel
 
-from snn_fusion.errors import BadInput
+from snn_fusion.errors import BadInput, SnnFusionError
 
 PACKAGE = Path(__file__).resolve().parent
 STAMP = "stage.json"
@@ -75,14 +76,35 @@ def write_atomic(path: Path, data: bytes | str) -> None:
 
 @contextlib.contextmanager
 def disk_errors(where: Path) -> Iterator[None]:
-    """Turn a full or read-only disk into an error that says what to do."""
+    """Turn a full or read-only disk into an error that says what to do, also where a library wrapped it."""
     try:
         yield
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES):
-            raise
-        remedy = "free some space or point SNN_FUSION_HOME at another disk; earlier results are untouched"
-        raise BadInput(error.filename or where, f"cannot write: {error.strerror}", remedy) from error
+    except SnnFusionError:
+        raise
+    except Exception as error:
+        for one in _causes(error):
+            known = isinstance(one, OSError) and one.errno in DISK_ERRORS
+            if said := one.strerror if known else disk_error_in(str(one)):  # type: ignore[attr-defined]
+                name = getattr(one, "filename", None) or where
+                raise BadInput(name, f"cannot write: {said}", DISK_REMEDY) from error
+        raise
+
+
+DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES)
+DISK_REMEDY = "free some space or point SNN_FUSION_HOME at another disk; earlier results are untouched"
+
+
+def disk_error_in(text: str) -> str | None:
+    """What a library says of a full or read-only disk: the words of the system and of SQLite."""
+    known = "No space left on device|Disk quota exceeded|Read-only file system"
+    found = re.search(f"{known}|database or disk is full|attempt to write a readonly database", text)
+    return found[0] if found else None
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
 
 
 def remove_tree(path: Path) -> None:

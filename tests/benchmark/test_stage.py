@@ -7,8 +7,10 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
+import soundfile
 
 from snn_fusion.benchmark.stage import evaluate, evaluate_folder
 from snn_fusion.config import Params
@@ -152,6 +154,30 @@ def test_all_damaged_files_of_a_folder_are_listed(
         evaluate_folder(params, workspace, graph_folder, data, None)
     message = str(error.value)
     assert all(path.name in message for path in (*broken, missing)) and "quarantine" not in message
+
+
+def test_a_recording_that_the_networks_encoder_cannot_use_is_named_with_a_remedy(
+    params: Params, workspace: Workspace, graph_folder: Path, tmp_path: Path
+) -> None:
+    wav = tmp_path / "data" / "fsdd" / "recordings" / "3_theo_0.wav"
+    wav.parent.mkdir(parents=True)
+    soundfile.write(wav, 0.1 * np.random.default_rng(0).standard_normal(3000), 4000)
+    with pytest.raises(BadRecordings) as error:
+        evaluate_folder(params, workspace, graph_folder, tmp_path / "data", tmp_path / "out.json")
+    assert f"{wav}: audio: sample rate 4000 Hz cannot carry" in str(error.value)
+    assert "resample or convert it, or use a network trained for it" in str(error.value)
+
+
+def test_an_output_that_cannot_be_written_is_refused_before_the_work(
+    params: Params, workspace: Workspace, graph_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setattr("snn_fusion.benchmark.evaluate.evaluate_rows", lambda *_: pytest.fail("the work was done"))
+    with pytest.raises(BadInput, match=r"--json .*file is not a folder \(name another file, or '-'"):
+        evaluate_folder(params, workspace, graph_folder, tmp_path, tmp_path / "file" / "deep" / "out.json")
+    monkeypatch.setattr("os.access", lambda path, mode: Path(path) != tmp_path)  # a read-only folder, also for root
+    with pytest.raises(BadInput, match=r"cannot be written to \(name another file, or '-'"):
+        evaluate_folder(params, workspace, graph_folder, tmp_path, tmp_path / "new" / "out.json")
 
 
 def test_a_folder_as_output_is_refused_before_the_work(

@@ -13,7 +13,7 @@ from snn_fusion.data.manifest import Ref
 from snn_fusion.encoding.cache import Job, encode_all
 from snn_fusion.encoding.spikes import Spikes
 from snn_fusion.encoding.store import SpikeStore, write
-from snn_fusion.errors import BadInput
+from snn_fusion.errors import BadInput, BadRecording
 from snn_fusion.workspace import file_digest
 
 STEPS, CHANNELS = 4, 6
@@ -105,3 +105,11 @@ def test_a_recording_that_cannot_be_read_is_named_and_nothing_half_written_stays
     with pytest.raises(BadInput, match=r"2\.wav"):
         encoded(sounds, params, tmp_path)
     assert list((tmp_path / "cache").glob(".*")) == []
+
+
+def test_a_recording_that_cannot_be_encoded_is_named(params: Params, tmp_path: Path) -> None:
+    wav = tmp_path / "recordings" / "slow.wav"
+    wav.parent.mkdir()
+    soundfile.write(wav, 0.1 * np.random.default_rng(0).standard_normal(3000), 4000)
+    with pytest.raises(BadRecording, match=r"slow\.wav: audio: sample rate 4000 Hz .*lower high_hz to 2000 Hz"):
+        encoded([Job(Ref(wav.name, file_digest(wav), ""), 0)], params, tmp_path)

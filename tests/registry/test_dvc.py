@@ -15,7 +15,9 @@ import pytest
 import yaml
 
 from snn_fusion.data.synthetic import generate
+from snn_fusion.errors import BadInput
 from snn_fusion.registry.tracking import URI
+from snn_fusion.registry.versioning import dvc
 from snn_fusion.workspace import Workspace, remove_tree
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -149,6 +151,14 @@ def test_the_cli_rebuilds_the_weights_of_dvc_repro_from_the_remote_alone(
     assert result["rebuilt_with"].startswith("commit ")
     assert not checkout.ws.path("reproduce", pushed["version"]).exists()
     assert checkout.changes() == before
+
+
+def test_a_disk_that_dvc_fills_is_named_with_a_remedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    said = "ERROR: unexpected error - [Errno 28] No space left on device: 'x'\n" + "more\n" * 1000
+    failed = subprocess.CompletedProcess([], 255, "", said)
+    monkeypatch.setattr("snn_fusion.registry.versioning.subprocess.run", lambda *_, **__: failed)
+    with pytest.raises(BadInput, match=r"cannot write: No space left on device \(free some space"):
+        dvc(tmp_path, "commit")
 
 
 def test_recordings_that_are_gone_from_the_remote_are_an_error(checkout: Checkout, pushed: dict[str, Any]) -> None:

@@ -10,12 +10,14 @@ from snn_fusion.benchmark.conditions import LEVELS, Level, at_level
 from snn_fusion.config import EncodingParams
 from snn_fusion.data.manifest import Ref, Row, load
 from snn_fusion.data.recording import Sense
+from snn_fusion.encoding.cache import of_recording
 from snn_fusion.encoding.encoder import encode
 from snn_fusion.encoding.spikes import Spikes
 from snn_fusion.errors import BadInput
 from snn_fusion.workers import worker_pool
 
 CHUNK = 16  # recordings a task of a process
+OF_GRAPH = "resample or convert it, or use a network trained for it"  # whose encoder is fixed
 WORTH_A_POOL = 400  # recordings; below, starting processes takes longer than the work
 
 Job = tuple[Sense, Ref]
@@ -55,7 +57,8 @@ def _encode(job: Job, root: Path, params: EncodingParams, seed: int) -> Levels |
     sense, ref = job
     try:
         signal = load(root, ref, sense)
-        return {level: encode(at_level(signal, level, ref, seed, params.step_ms), params) for level in LEVELS}
+        with of_recording(root, ref, OF_GRAPH):
+            return {level: encode(at_level(signal, level, ref, seed, params.step_ms), params) for level in LEVELS}
     except BadInput as error:
         return error
 

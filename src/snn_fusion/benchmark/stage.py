@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,9 @@ from snn_fusion.config import Params
 from snn_fusion.data.folder import read_folder
 from snn_fusion.data.manifest import DATA_SET, Row, load, read_manifest
 from snn_fusion.errors import BadInput, BadRecordings
-from snn_fusion.workspace import Workspace, code_digest, digest, disk_errors, write_atomic
+from snn_fusion.workspace import Workspace, code_digest, digest, write_atomic
 
+OTHER_FILE = "name another file, or '-' for standard output"
 SECTIONS = ("data", "validation", "encoding", "network", "training")
 
 
@@ -128,8 +130,15 @@ def _json(content: dict[str, Any]) -> str:
 
 def _check_out(out: Path | None) -> None:
     """Before the work, not after it."""
-    if out is not None and out.is_dir():
-        raise BadInput(f"--json {out}", "is a folder", "name a file, or '-' for standard output")
+    if out is None or str(out) == "-":
+        return
+    if out.is_dir():
+        raise BadInput(f"--json {out}", "is a folder", OTHER_FILE)
+    there = next(path for path in out.absolute().parents if path.exists())
+    if not there.is_dir():
+        raise BadInput(f"--json {out}", f"{there} is not a folder", OTHER_FILE)
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise BadInput(f"--json {out}", f"{there} cannot be written to", OTHER_FILE)
 
 
 def _hand_over(content: dict[str, Any], out: Path | None) -> None:
@@ -139,5 +148,7 @@ def _hand_over(content: dict[str, Any], out: Path | None) -> None:
     if str(out) == "-":
         sys.stdout.write(_json(content))
     elif out is not None:
-        with disk_errors(out):
+        try:
             write_atomic(out, _json(content))
+        except OSError as error:
+            raise BadInput(f"--json {out}", f"cannot write: {error.strerror}", OTHER_FILE) from error

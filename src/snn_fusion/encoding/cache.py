@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import as_completed
 from dataclasses import dataclass
@@ -14,10 +15,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from snn_fusion.config import EncodingParams
 from snn_fusion.data.manifest import Ref, load
 from snn_fusion.data.perturb import vary
+from snn_fusion.data.readers import split_member
 from snn_fusion.data.recording import Sense
 from snn_fusion.encoding.encoder import channels, encode, encoder_version
 from snn_fusion.encoding.spikes import Spikes
 from snn_fusion.encoding.store import SpikeStore, write
+from snn_fusion.errors import BadInput, BadRecording
 from snn_fusion.workers import worker_pool
 from snn_fusion.workspace import code_digest, digest
 
@@ -101,6 +104,18 @@ def _encode_missing(
             progress.advance(task, done.result())
 
 
+@contextlib.contextmanager
+def of_recording(root: Path, ref: Ref, remedy: str = "") -> Iterator[None]:
+    """What the encoder refuses within the block is said of the recording's file; `remedy` stands for the encoder's."""
+    try:
+        yield
+    except BadRecording:
+        raise
+    except BadInput as error:
+        problem = f"{error.where}: {error.problem}"
+        raise BadRecording(root / split_member(ref.path)[0], problem, remedy or error.remedy) from None
+
+
 def _encode_shard(
     jobs: Sequence[tuple[str, Job]],
     sense: Sense,
@@ -117,7 +132,8 @@ def _encode_shard(
             # the same variation of a recording wherever and whenever it is made
             rng = np.random.default_rng(int(digest(job.ref.sha256, job.copy, seed)[:16], 16))
             signal = vary(signal, rng, params.step_ms)
-        spikes.append(encode(signal, params))
+        with of_recording(recordings, job.ref):
+            spikes.append(encode(signal, params))
     keys = [key for key, _ in jobs]
     name = f"{encoder[:16]}-{digest(keys)[:16]}.arrow"
     write(cache / name, {"key": keys}, spikes, channels(params, sense), params.steps)

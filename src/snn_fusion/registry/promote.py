@@ -16,7 +16,7 @@ from snn_fusion.registry.gate import Answers, Verdict, answers, common_view, jud
 from snn_fusion.registry.lineage import read_data_set, testing_digest
 from snn_fusion.registry.tracking import connect
 from snn_fusion.registry.versions import CHALLENGER, CHAMPION, RUN_FIRST, Version
-from snn_fusion.workspace import Workspace, write_atomic
+from snn_fusion.workspace import Workspace, disk_errors, write_atomic
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -33,7 +33,7 @@ def promote(params: Params, ws: Workspace, version: str | None = None) -> dict[s
     Every new decision is a line of promotions.jsonl; the same question asked again gives the recorded answer. Raises
     BadInput if there is no such version, its evaluation is missing or the record has been altered.
     """
-    with ws.lock("promote"):
+    with ws.lock("promote"), disk_errors(ws.root):
         client, model = connect(ws), params.registry.model
         record = ledger.read(ws.path(RECORD))
         _finish(client, model, record, ws)

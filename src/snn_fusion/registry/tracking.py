@@ -48,8 +48,9 @@ def connect(ws: Workspace) -> MlflowClient:
         _make_database(database(ws))
     _use(uri)
     try:
-        client = MlflowClient(uri, uri)
-        client.search_experiments(max_results=1)
+        with disk_errors(database(ws)):
+            client = MlflowClient(uri, uri)
+            client.search_experiments(max_results=1)
     except MlflowException as error:
         raise BadInput(
             URI if URI in os.environ else database(ws),
@@ -111,6 +112,7 @@ def _quiet() -> None:
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     for name in ("mlflow", "alembic"):
         logging.getLogger(name).setLevel(logging.WARNING)
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # tracebacks of what is raised anyway
     warnings.filterwarnings("ignore", category=UserWarning, module=r"mlflow\.")
     warnings.filterwarnings("ignore", category=FutureWarning, module=r"mlflow\.")
 

@@ -21,7 +21,15 @@ from snn_fusion.errors import BadInput, SnnFusionError
 from snn_fusion.registry import versions
 from snn_fusion.registry.lineage import read_data_set
 from snn_fusion.registry.tracking import connect
-from snn_fusion.workspace import Workspace, disk_errors, project_root, remove_tree, write_atomic
+from snn_fusion.workspace import (
+    DISK_REMEDY,
+    Workspace,
+    disk_error_in,
+    disk_errors,
+    project_root,
+    remove_tree,
+    write_atomic,
+)
 
 REMOTE = "SNN_FUSION_DVC_REMOTE"
 LOCK, STAGES, PARAMS = "dvc.lock", "dvc.yaml", "params.yaml"
@@ -37,13 +45,13 @@ def push(params: Params, ws: Workspace) -> dict[str, Any]:
     The dvc.lock that leads to them is logged with the registered version's run and kept in dvc/locks/<data digest>/.
     Raises BadInput if the network in the workspace is not registered, SnnFusionError if DVC or the remote fails.
     """
-    with ws.lock("push"):
+    with ws.lock("push"), disk_errors(ws.path("dvc")):
         registered = _registered(ws)
         data = read_data_set(ws).digest
         project = ws.path("dvc", "project")
         with disk_errors(project):
             _mimic_checkout(project, params, ws)
-        dvc(project, "commit", "--force", "--quiet")
+        dvc(project, "commit", "--force")  # with --quiet it would not say what is wrong
         sent = dvc(project, "push").strip().splitlines()
         kept = ws.path("dvc", "locks", data)
         for name in RECORDED:
@@ -96,8 +104,8 @@ def dvc(project: Path, *arguments: str) -> str:
     )
     if done.returncode:
         said = "\n".join(line for line in done.stderr.splitlines() if line.strip())[-2000:]
-        if "No space left" in said:
-            raise BadInput(project, "cannot write: no space left on the disk", "free some space and run it again")
+        if full := disk_error_in(done.stdout + done.stderr):
+            raise BadInput(project, f"cannot write: {full}", DISK_REMEDY)
         raise SnnFusionError(f"dvc {arguments[0]} failed in {project}:\n{said}")
     return done.stdout
 
@@ -109,6 +117,7 @@ def _mimic_checkout(project: Path, params: Params, ws: Workspace) -> None:
         raise BadInput(checkout / STAGES, "no such file", "run in the project's folder")
     project.mkdir(parents=True, exist_ok=True)
     _configure(project, ws)
+    remove_tree(project / LOCK)  # it is made again, and a full disk may have left half of it
     for name in (STAGES, ".dvcignore"):
         write_atomic(project / name, (checkout / name).read_bytes())
     write_atomic(project / PARAMS, yaml.safe_dump(params.model_dump(mode="json"), sort_keys=False))
