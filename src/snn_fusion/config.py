@@ -11,6 +11,7 @@ import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from snn_fusion.errors import BadInput
+from snn_fusion.search_space import refusals
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
@@ -175,6 +176,42 @@ class RegistryParams(Section):
     max_drop: Share
 
 
+class Dimension(Section):
+    """What the search may give one parameter: a number from `low` to `high`, or one of `choices`."""
+
+    low: Finite | int | None = None
+    high: Finite | int | None = None
+    log: bool = False
+    choices: Annotated[list[Any], Field(min_length=1)] | None = None
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.choices is not None:
+            _require(self.low is None and self.high is None and not self.log, "choices leave no room for low, high, log")
+            twice = [one for i, one in enumerate(self.choices) if one in self.choices[:i]]
+            _require(not twice, f"choices {self.choices} name {twice} twice")
+            return self
+        _require(self.low is not None and self.high is not None, "low and high, or choices: one of these must be there")
+        if self.low is not None and self.high is not None:
+            _require(self.low < self.high, f"low {self.low} must be below high {self.high}")
+            _require(self.low > 0 or not self.log, f"low {self.low} must be above 0 where log is true")
+        return self
+
+    def extremes(self) -> dict[str, Any]:
+        """The values that decide whether the parameter takes them all, by their keys."""
+        if self.choices is not None:
+            return {f"choices.{i}": value for i, value in enumerate(self.choices)}
+        return {"low": self.low, "high": self.high}
+
+
+class SearchParams(Section):
+    trials: Annotated[int, Field(ge=1, le=1000)]
+    warmup_trials: Annotated[int, Field(ge=0)]
+    warmup_epochs: Count
+    max_failed_share: Share
+    space: Annotated[dict[str, Dimension], Field(min_length=1)]
+
+
 class Params(Section):
     seed: Annotated[int, Field(ge=0, lt=2**32)]
     data: DataParams
@@ -183,6 +220,14 @@ class Params(Section):
     network: NetworkParams
     training: TrainingParams
     registry: RegistryParams
+    search: SearchParams
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        space = {name: dimension.extremes() for name, dimension in self.search.space.items()}
+        refused = refusals({"network": self.network, "training": self.training}, space)
+        _require(not refused, "\n  ".join(refused))
+        return self
 
 
 def _require(holds: bool, message: str) -> None:
@@ -232,5 +277,5 @@ def _explain(error: Any) -> str:
     if error["type"] == "value_error" and isinstance(
         error["input"], dict
     ):  # a section's own check: its message names key and value
-        return f"{key}.{message}"
+        return f"{key}.{message}" if error["loc"] else message
     return f"{key} = {error['input']!r}: {message[0].lower()}{message[1:]}"

@@ -30,20 +30,12 @@ def train(params: Params, ws: Workspace) -> dict[str, Any]:
     Writes `graph/`, `history.csv` (a row an epoch), `training.json` and the last `checkpoint.safetensors`. A killed
     run goes on from `checkpoints/<inputs>/` and ends with the same weights.
     """
-    inputs = {
-        "encoded": ws.digest("encoded"),
-        "params": digest(
-            params.data, params.network, params.training, params.validation.disjoint_subjects, params.seed
-        ),
-        "code": code_digest(*CODE),
-    }
+    inputs = training_inputs(params, ws)
     checkpoint = ws.path("checkpoints", digest(inputs)[:16], "checkpoint.safetensors")
 
     def work(out: Path) -> dict[str, Any]:
-        data = _read(params, ws)
-        sizes = {sense: input_channels(params.encoding, sense) for sense in data.senses}
-        slope, generator = params.training.surrogate_slope, initial_generator(params.seed)
-        network = FusionNetwork(sizes, len(data.classes), params.network, slope, generator)
+        data = read_training_data(params, ws)
+        network = new_network(params, data)
         with training_progress(params.training.epochs) as report:
             progress = fit(network, data, params, checkpoint, report)
         validated = ws.digest("validated", *DATA_SET)
@@ -66,7 +58,26 @@ def train(params: Params, ws: Workspace) -> dict[str, Any]:
     return result
 
 
-def _read(params: Params, ws: Workspace) -> TrainingData:
+def training_inputs(params: Params, ws: Workspace) -> dict[str, str]:
+    """Digests of all that the weights depend on. Raises BadInput if nothing has been encoded."""
+    return {
+        "encoded": ws.digest("encoded"),
+        "params": digest(
+            params.data, params.network, params.training, params.validation.disjoint_subjects, params.seed
+        ),
+        "code": code_digest(*CODE),
+    }
+
+
+def new_network(params: Params, data: TrainingData) -> FusionNetwork:
+    """The network before training, its weights drawn from the seed."""
+    sizes = {sense: input_channels(params.encoding, sense) for sense in data.senses}
+    slope, generator = params.training.surrogate_slope, initial_generator(params.seed)
+    return FusionNetwork(sizes, len(data.classes), params.network, slope, generator)
+
+
+def read_training_data(params: Params, ws: Workspace) -> TrainingData:
+    """The training split of the workspace's encoded recordings."""
     stores = {sense: SpikeStore.open(ws.path("encoded", f"{sense}.arrow")) for sense in SENSES}
     joined = read_manifest(ws.path("validated", "joined.parquet"))
     single = read_manifest(ws.path("validated", "recordings.parquet"))
