@@ -187,7 +187,9 @@ class Dimension(Section):
     @model_validator(mode="after")
     def _check(self) -> Self:
         if self.choices is not None:
-            _require(self.low is None and self.high is None and not self.log, "choices leave no room for low, high, log")
+            _require(
+                self.low is None and self.high is None and not self.log, "choices leave no room for low, high, log"
+            )
             twice = [one for i, one in enumerate(self.choices) if one in self.choices[:i]]
             _require(not twice, f"choices {self.choices} name {twice} twice")
             return self
