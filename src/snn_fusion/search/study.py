@@ -62,9 +62,11 @@ class Study:
 
     def trial_id(self, slot: int) -> int:
         """Raises BadInput if there is no such slot."""
-        if slot not in (there := self.slots()):
-            raise BadInput("--slot", f"the study has no slot {slot}", f"there are 0 to {len(there) - 1}")
-        return self.storage.get_trial_id_from_study_id_trial_number(self._id(), slot)
+        try:
+            return self.storage.get_trial_id_from_study_id_trial_number(self._id(), slot)
+        except KeyError:
+            there = f"there are 0 to {len(self.trials()) - 1}; more with `snn-fusion search plan --trials`"
+            raise BadInput("--slot", f"the study has no slot {slot}", there) from None
 
     def claim(self, slot: int) -> bool:
         """Whether the slot's waiting trial is running now, and this process is the one who started it."""
