@@ -95,11 +95,11 @@ def _open(url: URL, ws: Workspace) -> RDBStorage:
         except ImportError as error:
             driver = url.get_dialect().driver
             problem = f"the driver {driver!r} of {url.drivername}:// is not installed ({error.__cause__ or error})"
-            remedy = "install it, e.g. `pip install psycopg2-binary`, or name another, e.g. postgresql+psycopg://"
+            remedy = "`pip install 'psycopg[binary]'`, or name another driver, as in postgresql+psycopg2://"
             raise BadInput(VARIABLE, problem, remedy) from None
         except NoSuchModuleError:
             problem = f"there is no driver {url.drivername!r}"
-            raise BadInput(VARIABLE, problem, "write postgresql:// or postgresql+psycopg://") from None
+            raise BadInput(VARIABLE, problem, "write postgresql://, or postgresql+psycopg2://") from None
         except (SQLAlchemyError, OptunaError, RuntimeError) as error:
             if not tries_left:
                 where = VARIABLE if url != _own(ws) else database(ws)
