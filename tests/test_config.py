@@ -128,7 +128,7 @@ LOW = {"low": 0.1, "high": 1.0}
         ("network.joint", {"choices": [64, 64]}, "choices [64, 64] name [64] twice"),
         ("network.joint", {"choices": [64], "low": 3}, "choices leave no room for low, high, log"),
         ("network.joint", {"low": 3}, "low and high, or choices: one of these must be there"),
-        ("network.recurrent", LOW, "network.recurrent.low = 0.1: input should be a valid list"),
+        ("network.recurrent", LOW, "network.recurrent.low = 0.1: input should be a valid array"),
     ],
 )
 def test_a_space_that_its_parameter_would_refuse_is_refused_at_once(

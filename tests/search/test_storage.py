@@ -34,6 +34,7 @@ def refusal(ws: Workspace) -> str:
     [
         (f"postgresql://me:{SECRET}@host:port/db", "cannot be read as a URL"),
         (f"postgresql://me:a@{SECRET}@host/db", "cannot be read as a URL"),
+        (f"postgresql://me:{SECRET}@{SECRET}/1@host/db", "cannot be read as a URL"),
         (SECRET, "cannot be read as a URL"),
         (f"mysql://me:{SECRET}@host/db", "names a storage of kind 'mysql'"),
         (f"postgresql+nothing://me:{SECRET}@host/db", "there is no driver 'postgresql+nothing'"),

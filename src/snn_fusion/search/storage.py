@@ -52,7 +52,8 @@ def storage_url(ws: Workspace) -> URL:
         url = make_url(named)
     except (ArgumentError, ValueError):
         url = None
-    if url is None or "@" in (url.host or ""):
+    # With a second @, what is taken for host and database is a part of the password.
+    if url is None or (url.get_backend_name() != "sqlite" and named.count("@") > 1):
         remedy = f"write {FORMS}; of a password, percent-encode @ : / ? #"
         raise BadInput(VARIABLE, "cannot be read as a URL", remedy)
     if url.get_backend_name() not in ("sqlite", "postgresql"):
@@ -150,7 +151,7 @@ def reason(error: BaseException, url: URL) -> str:
 
 def _shown(url: URL) -> str:
     """Kind, host and database."""
-    return url.set(username=None, password=None, query={}).render_as_string()
+    return URL.create(url.drivername, host=url.host, port=url.port, database=url.database).render_as_string()
 
 
 def _quiet() -> None:
