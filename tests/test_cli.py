@@ -21,7 +21,19 @@ from snn_fusion.workspace import Workspace
 ROOT = Path(__file__).resolve().parent.parent
 PROGRAM = Path(sys.executable).parent / "snn-fusion"
 COMMANDS = sorted(command.name or command.callback.__name__ for command in app.registered_commands if command.callback)
-HEAVY = ("torch", "great_expectations", "mlflow", "airflow", "matplotlib", "pandas", "numba", "scipy", "pyarrow", "dvc")
+HEAVY = (
+    "torch",
+    "great_expectations",
+    "mlflow",
+    "airflow",
+    "matplotlib",
+    "pandas",
+    "numba",
+    "scipy",
+    "pyarrow",
+    "dvc",
+    "optuna",
+)
 
 
 def run(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
@@ -30,7 +42,9 @@ def run(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_every_command_has_help_with_a_sentence_and_its_options() -> None:
-    assert {"import", "validate", "encode", "train", "evaluate", "register", "promote", "retrain"} <= set(COMMANDS)
+    assert {"import", "validate", "encode", "train", "evaluate", "register", "promote", "search", "retrain"} <= set(
+        COMMANDS
+    )
     for name in COMMANDS:
         result = CliRunner().invoke(app, [name, "--help"], env={"COLUMNS": "200", "TERM": "dumb"})
         assert result.exit_code == 0
@@ -61,7 +75,7 @@ def test_unknown_command_and_option_exit_with_2() -> None:
 
 def test_wrong_parameters_exit_with_2_naming_file_and_key(tmp_path: Path) -> None:
     file = tmp_path / "mine.yaml"
-    file.write_text((ROOT / "params.yaml").read_text().replace("epochs: ", "epochs: -"))
+    file.write_text((ROOT / "params.yaml").read_text().replace(" epochs: ", " epochs: -"))
     for arguments in (("params",), ("train",), ("import",)):
         done = run(*arguments, "--params", str(file))
         assert done.returncode == 2
@@ -98,6 +112,21 @@ def test_folder_that_cannot_be_written_is_named_with_a_remedy(tmp_path: Path) ->
     done = run("encode", SNN_FUSION_HOME=str(in_the_way))
     assert done.returncode == 2
     assert str(in_the_way) in done.stderr and "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("trial",), "--slot: is missing: which trial? (`snn-fusion search plan` lists the slots)"),
+        (("best", "--slot", "1"), "--slot: means nothing to `search best` (it is for trial)"),
+        (("trial", "--slot", "1", "--trials", "3"), "--trials: means nothing to `search trial` (it is for all, plan)"),
+        (("plan", "--jobs", "2"), "--jobs: means nothing to `search plan` (it is for all)"),
+        (("plan",), "run `snn-fusion encode`"),
+    ],
+)
+def test_search_refuses_what_a_step_does_not_know(options: tuple[str, ...], message: str, workspace: Workspace) -> None:
+    done = run("search", *options)
+    assert done.returncode == 2 and message in done.stderr and "Traceback" not in done.stderr
 
 
 def test_telemetry_is_off_before_anything_else_happens(monkeypatch: pytest.MonkeyPatch) -> None:

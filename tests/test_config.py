@@ -123,6 +123,35 @@ def test_impossible_value_names_key_value_and_what_is_allowed(key: str, value: o
     assert refusal(with_value(key, value)) == f"params.yaml: {message}"
 
 
+LOW = {"low": 0.1, "high": 1.0}
+
+
+@pytest.mark.parametrize(
+    ("name", "dimension", "message"),
+    [
+        ("training.lerning_rate", LOW, "training.lerning_rate: there is no such parameter; there are network.branch.a"),
+        ("encoding.steps", LOW, "encoding.steps: there is no such parameter"),
+        ("network.branch.smell", LOW, "network.branch.smell: there is no such parameter"),
+        ("training.sense_dropout", {"low": 1.0, "high": 0.1}, "training.sense_dropout.low 1.0 must be below high 0.1"),
+        ("training.sense_dropout", {"low": 0.0, "high": 1.0, "log": True}, "low 0.0 must be above 0 where log is true"),
+        ("training.sense_dropout", {"low": 0.0, "high": 1.5}, "high = 1.5: input should be less than or equal to 1"),
+        ("training.batch", {"low": 8, "high": 8.5}, "training.batch.high = 8.5: input should be a valid integer"),
+        ("network.joint", {"choices": [64, 0]}, "choices.1 = 0: input should be greater than or equal to 1"),
+        ("network.joint", {"choices": [64, 64]}, "choices [64, 64] name [64] twice"),
+        ("network.joint", {"choices": [64], "low": 3}, "choices leave no room for low, high, log"),
+        ("network.joint", {"low": 3}, "low and high, or choices: one of these must be there"),
+        ("network.recurrent", LOW, "network.recurrent.low = 0.1: input should be a valid array"),
+    ],
+)
+def test_a_space_that_its_parameter_would_refuse_is_refused_at_once(
+    name: str, dimension: dict[str, Any], message: str
+) -> None:
+    raw = with_value("search.trials", 3)
+    raw["search"]["space"] = {name: dimension}
+    text = refusal(raw)
+    assert "params.yaml: search.space." in text and message in text
+
+
 def section_names(model: type[BaseModel], prefix: str = "") -> list[str]:
     names = []
     for name, field in model.model_fields.items():

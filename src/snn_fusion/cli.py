@@ -15,6 +15,7 @@ from rich.table import Table
 
 from snn_fusion.config import Params, load_params
 from snn_fusion.errors import SnnFusionError
+from snn_fusion.search.command import Step, check_options, run_step
 from snn_fusion.workspace import Workspace, project_root
 
 # Before any of these libraries is imported: none of them may report home.
@@ -158,6 +159,39 @@ def train(params: ParamsFile = None, as_json: Json = False) -> None:
     from snn_fusion.training.stage import train
 
     _stage(train, params, as_json)
+
+
+@app.command()
+def search(
+    step: Annotated[Step, typer.Argument(help="One step of the search alone [default: all of it]")] = Step.all,
+    slot: Annotated[int | None, typer.Option(min=0, help="Which trial (for `trial`)")] = None,
+    trials: Annotated[int | None, typer.Option(min=1, max=1000, help="How many [default: search.trials]")] = None,
+    jobs: Annotated[int | None, typer.Option(min=1, help="Trials at once [default: by the number of cores]")] = None,
+    params: ParamsFile = None,
+    as_json: Json = False,
+) -> None:
+    """Search better parameters for `train`: many short trainings, the hopeless ones stopped early.
+
+    Plans the trials, runs those that are not finished, and writes the best one's parameters to
+    `workspace/search/best.yaml`. Interrupted, it goes on when run again. The Airflow DAG `search` calls the steps
+    `plan`, `trial` and `best`. More: docs/search.md.
+
+    **Examples**
+
+        snn-fusion search --trials 30
+
+        snn-fusion train --params workspace/search/best.yaml
+
+        snn-fusion search trial --slot 3
+    """
+    check_options(step, slot=slot, trials=trials, jobs=jobs)
+    result = run_step(step, _params(params), Workspace.default(), slot, trials, jobs, params)
+    if as_json or "best" not in result:
+        _show(result, as_json)
+    else:
+        from snn_fusion.search.best import print_best
+
+        print_best(result)
 
 
 @app.command()

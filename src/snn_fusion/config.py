@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import difflib
 import json
-import re
-from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, get_args
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from snn_fusion.config_messages import explain
 from snn_fusion.errors import BadInput
+from snn_fusion.search_space import refusals
 from snn_fusion.strict_yaml import check_plain, read_yaml
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -192,6 +191,44 @@ class RegistryParams(Section):
     max_drop: Share
 
 
+class Dimension(Section):
+    """What the search may give one parameter: a number from `low` to `high`, or one of `choices`."""
+
+    low: Finite | int | None = None
+    high: Finite | int | None = None
+    log: bool = False
+    choices: Annotated[list[Any], Field(min_length=1)] | None = None
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.choices is not None:
+            _require(
+                self.low is None and self.high is None and not self.log, "choices leave no room for low, high, log"
+            )
+            twice = [one for i, one in enumerate(self.choices) if one in self.choices[:i]]
+            _require(not twice, f"choices {self.choices} name {twice} twice")
+            return self
+        _require(self.low is not None and self.high is not None, "low and high, or choices: one of these must be there")
+        if self.low is not None and self.high is not None:
+            _require(self.low < self.high, f"low {self.low} must be below high {self.high}")
+            _require(self.low > 0 or not self.log, f"low {self.low} must be above 0 where log is true")
+        return self
+
+    def extremes(self) -> dict[str, Any]:
+        """The values that decide whether the parameter takes them all, by their keys."""
+        if self.choices is not None:
+            return {f"choices.{i}": value for i, value in enumerate(self.choices)}
+        return {"low": self.low, "high": self.high}
+
+
+class SearchParams(Section):
+    trials: Annotated[int, Field(ge=1, le=1000)]
+    warmup_trials: Annotated[int, Field(ge=0)]
+    warmup_epochs: Count
+    max_failed_share: Share
+    space: Annotated[dict[str, Dimension], Field(min_length=1)]
+
+
 class Params(Section):
     seed: Annotated[int, Field(ge=0, lt=2**32)]
     data: DataParams
@@ -200,6 +237,14 @@ class Params(Section):
     network: NetworkParams
     training: TrainingParams
     registry: RegistryParams
+    search: SearchParams
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        space = {name: dimension.extremes() for name, dimension in self.search.space.items()}
+        refused = refusals({"network": self.network, "training": self.training}, space)
+        _require(not refused, "\n  ".join(refused))
+        return self
 
 
 def _require(holds: bool, message: str) -> None:
@@ -223,53 +268,5 @@ def check_params(raw: object, where: object = "params") -> Params:
         # Lists from YAML stand for tuples, and whole numbers for floats; nothing else is coerced.
         return Params.model_validate_json(json.dumps(raw), strict=True)
     except ValidationError as error:
-        lines = [_explain(one) for one in error.errors()]
+        lines = [explain(one, Params) for one in error.errors()]
         raise BadInput(where, "\n".join(lines) if len(lines) == 1 else "\n  " + "\n  ".join(lines)) from None
-
-
-def _explain(error: Any) -> str:
-    key = ".".join(str(part) for part in error["loc"]) or "the file"
-    if error["type"] == "missing":
-        return f"{key}: missing"
-    if error["type"] == "extra_forbidden":
-        return f"{key}: unknown key; {_nearest(error['loc'])}known ones are listed in docs/params.md"
-    message = error["msg"].removeprefix("Value error, ")
-    if error["type"] == "value_error" and isinstance(
-        error["input"], dict
-    ):  # a section's own check: its message names key and value
-        return f"{key}.{message}"
-    return f"{key} = {error['input']!r}: {message[0].lower()}{message[1:]}{_power_of_ten(error)}"
-
-
-def _power_of_ten(error: Any) -> str:
-    """YAML reads `1e-9` as text: it wants a point and a sign."""
-    number = re.fullmatch(r"([-+]?\d+)(\.\d*)?[eE]([-+]?)(\d+)", str(error["input"]))
-    if error["type"] == "float_type" and number:
-        return f" (YAML reads it as text: write {number[1]}{number[2] or '.0'}e{number[3] or '+'}{number[4]})"
-    return " (write out all digits)" if error["type"] == "int_type" and number else ""
-
-
-def _nearest(place: tuple[int | str, ...]) -> str:
-    """The known key that the one at `place` may stand for: of its own section, else the same of another."""
-    section: type[BaseModel] = Params
-    for part in place[:-1]:
-        if isinstance(part, str):
-            section = next(_sections(section.model_fields[part].annotation))
-    wrong = str(place[-1])
-    if found := difflib.get_close_matches(wrong, section.model_fields, 1):
-        return f"did you mean `{found[0]}`? "
-    elsewhere = [path for path in _paths(Params) if path.split(".")[-1] == wrong]
-    return f"did you mean `{elsewhere[0]}`? " if elsewhere else ""
-
-
-def _sections(annotation: Any) -> Iterator[type[BaseModel]]:
-    for part in (annotation, *get_args(annotation)):
-        if isinstance(part, type) and issubclass(part, BaseModel):
-            yield part
-
-
-def _paths(section: type[BaseModel], above: str = "") -> Iterator[str]:
-    for name, field in section.model_fields.items():
-        yield above + name
-        for inner in _sections(field.annotation):
-            yield from _paths(inner, f"{above}{name}.")

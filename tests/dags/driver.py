@@ -69,9 +69,13 @@ def run(dag: str, conf: dict[str, Any], variables: dict[str, str]) -> dict[str, 
         del os.environ[name]
     return {
         "state": finished.state,
-        "tasks": {ti.task_id: ti.state for ti in finished.get_task_instances()},
+        "tasks": {_name(ti): ti.state for ti in finished.get_task_instances()},
         "calls": calls.read_text().splitlines()[before:],
     }
+
+
+def _name(ti: Any) -> str:
+    return ti.task_id if ti.map_index < 0 else f"{ti.task_id} {ti.map_index}"
 
 
 def run_all(runs: dict[str, list[Any]]) -> dict[str, Any]:

@@ -33,7 +33,7 @@ def test_dag_files_import_airflow_and_the_standard_library_only(file: Path) -> N
 def test_dags_are_whole_documented_and_limited(drive_once: Drive) -> None:
     found = drive_once("describe")
     assert found["errors"] == {}
-    assert set(found["dags"]) == {"retrain", "import_recordings"}
+    assert set(found["dags"]) == {"retrain", "import_recordings", "search"}
     for dag in found["dags"].values():
         assert dag["doc"] and dag["tags"] == ["snn-fusion"]
         assert dag["catchup"] is False and dag["max_active_runs"] == 1
@@ -72,6 +72,11 @@ def runs(drive_once: Drive) -> dict[str, Any]:
             "anything else": ["retrain", {}, {**again, "FAIL_WITH": "1"}],
             "hostile file": ["retrain", {"params_file": HOSTILE}, {}],
             "hostile folder": ["import_recordings", {"folder": HOSTILE}, {}],
+            "search": ["search", {"params_file": HOSTILE, "trials": 7}, {}],
+            "search plan": ["search", {}, {"FAIL_AT": "search plan"}],
+            "search trial 1": ["search", {}, {"FAIL_AT": "search trial 1"}],
+            "search trial": ["search", {}, {"FAIL_AT": "search trial"}],
+            "search best": ["search", {}, {"FAIL_AT": "search best"}],
             "new": ["import_recordings", {"folder": "a folder"}, {"NEW": "3"}],
         },
     )
@@ -102,3 +107,28 @@ def test_a_parameter_reaches_the_command_as_it_is(runs: dict[str, Any]) -> None:
 def test_only_new_recordings_start_a_retraining(runs: dict[str, Any]) -> None:
     assert runs["hostile folder"]["tasks"] == {"import_folder": "success", "announce": "skipped"}
     assert runs["new"]["tasks"] == {"import_folder": "success", "announce": "success"}
+
+
+def test_a_search_maps_a_task_over_each_slot_that_was_planned(runs: dict[str, Any]) -> None:
+    names = ["plan", "trial 0", "trial 1", "trial 2", "best", "gate"]
+    assert runs["search"]["state"] == "success"
+    assert runs["search"]["tasks"] == dict.fromkeys(names, "success")
+    called = [call.split(" --params=")[0] for call in runs["search"]["calls"]]
+    trials = [f"search trial --slot {slot} --json" for slot in range(3)]
+    assert called[0] == "search plan --json" and called[-1] == "search best --json"
+    assert sorted(called[1:-1]) == trials
+    assert runs["search"]["calls"][0].endswith(f"--params={HOSTILE} --trials=7")
+    assert not any("--trials" in call for call in runs["search best"]["calls"])
+
+
+def test_a_search_without_plan_or_best_never_ends_green(runs: dict[str, Any]) -> None:
+    for name in ("search plan", "search trial", "search best"):
+        assert runs[name]["state"] == "failed"
+        assert runs[name]["tasks"]["gate"] == "failed"
+    assert [call for call in runs["search plan"]["calls"] if "plan" not in call] == []
+
+
+def test_a_failed_trial_leaves_the_verdict_to_best(runs: dict[str, Any]) -> None:
+    tasks = runs["search trial 1"]["tasks"]
+    assert (tasks["trial 0"], tasks["trial 1"], tasks["trial 2"]) == ("success", "failed", "success")
+    assert tasks["best"] == "success" and runs["search trial 1"]["state"] == "success"

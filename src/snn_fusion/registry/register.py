@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
 
-# Sections of params.yaml that say how a version is judged, not what it is.
-NOT_OF_THE_VERSION = {"registry": {"significance", "max_drop"}}
+# Sections of params.yaml that say how a version is judged or its parameters were found, not what it is.
+NOT_OF_THE_VERSION: dict[str, Any] = {"registry": {"significance", "max_drop"}, "search": True}
 EVIDENCE = ("evaluation.json", "predictions.parquet")
 COMMIT = "mlflow.source.git.commit"
 

@@ -69,7 +69,7 @@ def log_run(
 
 
 def flat(params: Params) -> dict[str, str]:
-    """`section.key: value` for every leaf; lists as JSON."""
+    """`section.key: value` for every leaf that a network depends on or is judged by; lists as JSON."""
 
     def walk(prefix: str, value: Any) -> Iterator[tuple[str, str]]:
         if isinstance(value, dict):
@@ -78,7 +78,7 @@ def flat(params: Params) -> dict[str, str]:
         else:
             yield prefix, value if isinstance(value, str) else json.dumps(value)
 
-    return dict(walk("", params.model_dump(mode="json")))
+    return dict(walk("", params.model_dump(mode="json", exclude={"search"})))
 
 
 def curves(history: Path) -> Iterator[tuple[str, float, int]]:

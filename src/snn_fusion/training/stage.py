@@ -31,20 +31,14 @@ def train(params: Params, ws: Workspace) -> dict[str, Any]:
     Writes `graph/`, `history.csv` (a row an epoch), `training.json` and the last `checkpoint.safetensors`. A killed
     run goes on from `checkpoints/<inputs>/` and ends with the same weights.
     """
-    inputs = {
-        "encoded": ws.digest("encoded"),
-        "params": digest(
-            params.data, params.network, params.training, params.validation.disjoint_subjects, params.seed
-        ),
-        "code": code_digest(*CODE),
-    }
+    inputs = training_inputs(params, ws)
     checkpoint = ws.path("checkpoints", digest(inputs)[:16], "checkpoint.safetensors")
 
     with team() as group:
         if not group.leads:
             if group.tell():  # else the leader found the result in place
-                data = _read(params, ws)
-                fit(_network(data, params), data, params, checkpoint, lambda *_: None, group)
+                data = read_training_data(params, ws)
+                fit(new_network(params, data), data, params, checkpoint, lambda *_: None, group)
             return {}
         return _lead(params, ws, inputs, checkpoint, group)
 
@@ -52,8 +46,8 @@ def train(params: Params, ws: Workspace) -> dict[str, Any]:
 def _lead(params: Params, ws: Workspace, inputs: dict[str, str], checkpoint: Path, group: Team) -> dict[str, Any]:
     def work(out: Path) -> dict[str, Any]:
         group.tell(True)
-        data = _read(params, ws)
-        network = _network(data, params)
+        data = read_training_data(params, ws)
+        network = new_network(params, data)
         with training_progress(params.training.epochs) as report:
             progress = fit(network, data, params, checkpoint, report, group)
         validated = ws.digest("validated", *DATA_SET)
@@ -78,13 +72,26 @@ def _lead(params: Params, ws: Workspace, inputs: dict[str, str], checkpoint: Pat
     return result
 
 
-def _network(data: TrainingData, params: Params) -> FusionNetwork:
+def training_inputs(params: Params, ws: Workspace) -> dict[str, str]:
+    """Digests of all that the weights depend on. Raises BadInput if nothing has been encoded."""
+    return {
+        "encoded": ws.digest("encoded"),
+        "params": digest(
+            params.data, params.network, params.training, params.validation.disjoint_subjects, params.seed
+        ),
+        "code": code_digest(*CODE),
+    }
+
+
+def new_network(params: Params, data: TrainingData) -> FusionNetwork:
+    """The network before training, its weights drawn from the seed."""
     sizes = {sense: input_channels(params.encoding, sense) for sense in data.senses}
     slope, generator = params.training.surrogate_slope, initial_generator(params.seed)
     return FusionNetwork(sizes, len(data.classes), params.network, slope, generator)
 
 
-def _read(params: Params, ws: Workspace) -> TrainingData:
+def read_training_data(params: Params, ws: Workspace) -> TrainingData:
+    """The training split of the workspace's encoded recordings."""
     stores = {sense: SpikeStore.open(ws.path("encoded", f"{sense}.arrow")) for sense in SENSES}
     joined = read_manifest(ws.path("validated", "joined.parquet"))
     single = read_manifest(ws.path("validated", "recordings.parquet"))
