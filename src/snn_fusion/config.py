@@ -224,7 +224,7 @@ class Dimension(Section):
 class SearchParams(Section):
     trials: Annotated[int, Field(ge=1, le=1000)]
     warmup_trials: Annotated[int, Field(ge=0)]
-    warmup_epochs: Count
+    warmup_epochs: Rounds
     max_failed_share: Share
     space: Annotated[dict[str, Dimension], Field(min_length=1)]
 
