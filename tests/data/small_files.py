@@ -6,7 +6,9 @@ import struct
 from collections.abc import Sequence
 from pathlib import Path
 
+import faery
 import numpy as np
+import numpy.typing as npt
 import soundfile
 
 STROKE = ((10, 10), (14, 10), (18, 14), (18, 20))
@@ -31,6 +33,22 @@ def write_bin(path: Path, events: Sequence[tuple[int, int, int, int]] | None = N
     """An N-MNIST file, by default 300 events over 300 ms."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(bin_bytes(events or [(1000 * n, n % 34, (2 * n) % 34, n % 2) for n in range(300)]))
+    return path
+
+
+def camera_events() -> npt.NDArray[np.void]:
+    """500 events over 300 ms on a sensor of 64 x 48 pixels, from 5 s on the camera's clock."""
+    events = np.zeros(500, faery.EVENTS_DTYPE)
+    events["t"] = 5_000_000 + np.sort(np.random.default_rng(0).integers(0, 300_000, 500))
+    events["x"], events["y"] = np.arange(500) % 64, np.arange(500) % 48
+    events["on"] = np.arange(500) % 3 == 0
+    return events
+
+
+def write_camera(path: Path, version: str | None = None, **more: object) -> Path:
+    """`camera_events` in the form that the suffix and `version` say."""
+    stream = faery.events_stream_from_array(camera_events(), (64, 48))
+    stream.to_file(path, version=version, **more)
     return path
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import struct
 from pathlib import Path
 
 import faery
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pytest
 from hypothesis import given
@@ -17,7 +17,7 @@ from snn_fusion.data.cameras import _panics_unseen
 from snn_fusion.data.readers import read
 from snn_fusion.data.recording import Events
 from snn_fusion.errors import BadRecording
-from tests.data.small_files import bin_bytes, write_bin
+from tests.data.small_files import bin_bytes, camera_events, write_bin, write_camera
 
 EVENT_LISTS = st.lists(
     st.tuples(st.integers(0, 2**23 - 1), st.integers(0, 33), st.integers(0, 33), st.integers(0, 1)), min_size=1
@@ -72,20 +72,6 @@ def test_a_damaged_bin_names_file_field_and_first_wrong_event(tmp_path: Path, co
 def test_the_size_of_another_sensor_can_be_given(tmp_path: Path) -> None:
     path = write_bin(tmp_path / "a.bin", [(1, 100, 90, 1)])
     assert read_events(path, (128, 128)).width == 128
-
-
-def camera_events() -> npt.NDArray[np.void]:
-    events = np.zeros(500, faery.EVENTS_DTYPE)
-    events["t"] = 5_000_000 + np.sort(np.random.default_rng(0).integers(0, 300_000, 500))
-    events["x"], events["y"] = np.arange(500) % 64, np.arange(500) % 48
-    events["on"] = np.arange(500) % 3 == 0
-    return events
-
-
-def write_camera(path: Path, version: str | None = None, **more: object) -> Path:
-    stream = faery.events_stream_from_array(camera_events(), (64, 48))
-    stream.to_file(path, version=version, **more)
-    return path
 
 
 CAMERA_FILES = [
@@ -279,6 +265,12 @@ def test_a_panic_of_the_reader_is_not_printed(tmp_path: Path, capfd: pytest.Capt
     with pytest.raises(BaseException, match="not yet implemented"), _panics_unseen():
         list(faery.events_stream_from_file(path))
     assert capfd.readouterr().err == ""
+
+
+def test_what_others_print_while_a_camera_file_is_read_arrives(capfd: pytest.CaptureFixture[str]) -> None:
+    with _panics_unseen():
+        os.write(2, b"of another thread")
+    assert capfd.readouterr().err == "of another thread"
 
 
 def test_a_damaged_aedat4_file_prints_nothing_and_is_refused(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

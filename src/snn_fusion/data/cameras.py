@@ -61,16 +61,16 @@ def read_camera(path: Path, size: tuple[int, int] | None = None) -> Events:
 def _through_faery(path: Path, size: tuple[int, int] | None) -> tuple[int, int, npt.NDArray[np.void]]:
     import faery  # takes 0.3 s
 
-    try:
-        with _panics_unseen():
+    with _panics_unseen():
+        try:
             stream = faery.events_stream_from_file(path, dimensions_fallback=size or UNKNOWN)
             width, height = stream.dimensions()
             _check_size(path, (width, height), size)
             packets = [packet[["t", "x", "y", "on"]] for packet in stream]
-    except (KeyboardInterrupt, SystemExit, MemoryError, BadRecording):
-        raise
-    except BaseException as error:  # a damaged file can also make faery panic, which is no Exception
-        raise BadRecording(path, f"not readable as {path.suffix}: {error}") from error
+        except (KeyboardInterrupt, SystemExit, MemoryError, BadRecording):
+            raise
+        except BaseException as error:  # a damaged file can also make faery panic, which is no Exception
+            raise BadRecording(path, f"not readable as {path.suffix}: {error}") from error
     events = np.empty(sum(map(len, packets)), EVENT)
     for ours, theirs in (("t", "t"), ("x", "x"), ("y", "y"), ("p", "on")):
         events[ours] = np.concatenate([packet[theirs] for packet in packets]) if packets else 0
@@ -93,8 +93,13 @@ def _check_size(path: Path, found: tuple[int, int], given: tuple[int, int] | Non
 def _panics_unseen() -> Iterator[None]:
     """Keep what a panic of faery writes to file descriptor 2 off the terminal; all else arrives there afterwards."""
     with _stderr, tempfile.TemporaryFile() as kept:
-        sys.stderr.flush()
-        real = os.dup(2)
+        try:
+            real = os.dup(2)
+        except OSError:  # it is closed, so nothing is printed
+            yield
+            return
+        if sys.stderr is not None:
+            sys.stderr.flush()
         os.dup2(kept.fileno(), 2)
         try:
             yield
