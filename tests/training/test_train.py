@@ -92,11 +92,12 @@ def test_a_damaged_checkpoint_is_named(tmp_path: Path) -> None:
 
 def test_weights_that_are_not_finite_are_named() -> None:
     network = torch.nn.ModuleDict({"joint": torch.nn.Linear(2, 2)})
+    check_finite(0.5, network, 3)
     with torch.no_grad():
         network["joint"].weight[0, 0] = float("nan")
-    with pytest.raises(TrainingStopped, match=r"epoch 3: loss is nan; not finite: weights joint.weight"):
-        check_finite(float("nan"), network, 3)
-    check_finite(0.5, network, 3)
+    for loss in (float("nan"), 0.5):
+        with pytest.raises(TrainingStopped, match=rf"epoch 3: loss is {loss}; not finite: weights joint.weight"):
+            check_finite(loss, network, 3)
 
 
 def test_dead_and_saturated_layers_are_all_named() -> None:
