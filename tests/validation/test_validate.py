@@ -21,6 +21,7 @@ from snn_fusion.data.manifest import DATA_SET, read_manifest
 from snn_fusion.data.synthetic import generate
 from snn_fusion.encoding.plots import plot_recording
 from snn_fusion.errors import BadInput
+from snn_fusion.validation.report import STYLE
 from snn_fusion.validation.stage import accept_profile, validate
 from snn_fusion.workspace import Workspace
 
@@ -287,3 +288,9 @@ def test_the_public_recordings_all_pass(
     result = validate(params, workspace)
     assert (result["quarantined"], result["warnings"]) == (0, [])
     assert all(result["joined"].values())
+
+
+def test_words_of_the_reports_tables_never_break_letter_by_letter() -> None:
+    style = STYLE.read_text()
+    assert "td, td code { overflow-wrap: normal; }" in style
+    assert ".scroll { overflow-x: auto; }" in style and "min-width: 44rem" in style
