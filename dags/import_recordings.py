@@ -18,6 +18,8 @@ NEW_RECORDINGS = Asset("snn_fusion_recordings")  # dags/retrain.py is scheduled 
     schedule=None,
     catchup=False,
     max_active_runs=1,
+    description="Bring a folder of recordings in; new ones start retrain",
+    default_args={"owner": "snn-fusion"},
     params={
         "folder": Param(
             type="string",

@@ -83,6 +83,7 @@ def stage(command: str, minutes: int, what: str) -> BashOperator:
     start_date=datetime(2026, 1, 1),
     catchup=False,
     max_active_runs=1,
+    description="Recordings in, validated, encoded, trained, evaluated, registered, promoted if better, pushed",
     params={
         "params_file": Param(
             "params.yaml",
@@ -93,6 +94,7 @@ def stage(command: str, minutes: int, what: str) -> BashOperator:
         )
     },
     default_args={
+        "owner": "snn-fusion",
         "retries": RETRIES,
         "retry_delay": timedelta(minutes=1),
         "retry_exponential_backoff": 4.0,

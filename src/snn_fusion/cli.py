@@ -343,6 +343,7 @@ def retrain(params: ParamsFile = None, as_json: Json = False) -> None:
 def ui(
     airflow_port: Annotated[int, typer.Option(min=1, max=65535)] = 8080,
     mlflow_port: Annotated[int, typer.Option(min=1, max=65535)] = 5000,
+    params: ParamsFile = None,
 ) -> None:
     """Start the Airflow and MLflow UIs, reachable from this machine only; Ctrl-C ends them.
 
@@ -354,7 +355,7 @@ def ui(
     """
     from snn_fusion.registry.ui import ui
 
-    ui(Workspace.default(), airflow_port, mlflow_port)
+    ui(Workspace.default(), airflow_port, mlflow_port, _params(params).registry.model)
 
 
 @app.command("params")

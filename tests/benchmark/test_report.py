@@ -8,12 +8,15 @@ from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from snn_fusion.benchmark.document import document, table
 from snn_fusion.benchmark.evaluate import Evaluation, evaluate_rows
+from snn_fusion.benchmark.figures import learning_curves
 from snn_fusion.benchmark.pictures import Picture, draw, read_history
 from snn_fusion.benchmark.report import render
+from snn_fusion.benchmark.style import COLOURS
 from snn_fusion.data.manifest import Row, load
 from snn_fusion.network.graph import load_graph
 
@@ -182,3 +185,9 @@ def test_browser_shows_the_page_without_errors_requests_or_sideways_scrolling(
     small = "return [...document.querySelectorAll('svg')].filter(s => s.getBoundingClientRect().height < 80).length"
     assert browser.execute_script(small) == 0
     assert browser.execute_script("return document.querySelectorAll('svg').length") >= 10
+
+
+def test_training_and_validation_loss_are_of_the_palettes_two_clearest_colours() -> None:
+    history = {"epoch": np.arange(2.0), "loss": np.array([2.0, 1.0]), "val_loss": np.array([2.0, 1.5])}
+    colours = [line.get_color() for line in learning_curves(history)["loss"].axes[0].lines]
+    assert {COLOURS["audio"], COLOURS["events"]} <= set(colours)

@@ -35,6 +35,7 @@ def describe() -> dict[str, Any]:
 def _describe(dag: Any) -> dict[str, Any]:
     return {
         "doc": dag.doc_md,
+        "description": dag.description,
         "tags": sorted(dag.tags),
         "catchup": dag.catchup,
         "max_active_runs": dag.max_active_runs,
@@ -43,6 +44,7 @@ def _describe(dag: Any) -> dict[str, Any]:
         "tasks": {
             task.task_id: {
                 "doc": task.doc_md,
+                "owner": task.owner,
                 "retries": task.retries,
                 "backoff": task.retry_exponential_backoff,
                 "timeout": task.execution_timeout.total_seconds() if task.execution_timeout else None,

@@ -35,10 +35,11 @@ def test_dags_are_whole_documented_and_limited(drive_once: Drive) -> None:
     assert found["errors"] == {}
     assert set(found["dags"]) == {"retrain", "import_recordings", "search"}
     for dag in found["dags"].values():
-        assert dag["doc"] and dag["tags"] == ["snn-fusion"]
+        assert dag["doc"] and dag["description"] and dag["tags"] == ["snn-fusion"]
         assert dag["catchup"] is False and dag["max_active_runs"] == 1
         for name, task in dag["tasks"].items():
             assert task["doc"], f"{name} has no doc_md"
+            assert task["owner"] == "snn-fusion"
             if task["command"]:
                 assert task["timeout"], f"{name} has no time limit"
                 assert task["backoff"] > 1

@@ -19,6 +19,7 @@ from rich.console import Console
 from snn_fusion.registry.dag_log import STAGES, DagLog
 from snn_fusion.registry.dag_progress import watching
 from snn_fusion.registry.outcome import print_outcome
+from snn_fusion.registry.ui import pages
 from snn_fusion.workspace import Workspace
 
 pytestmark = pytest.mark.xdist_group("airflow")
@@ -113,6 +114,34 @@ def test_without_a_terminal_each_line_says_one_thing() -> None:
     assert lines[5] == "encode: not run"
 
 
+def test_a_stage_with_nothing_to_do_is_up_to_date_however_it_says_so() -> None:
+    log, text = DagLog(), io.StringIO()
+    with watching(log, Console(file=text, width=60)) as show:
+        said = {
+            "import": '{"up_to_date": true}',
+            "evaluate": "  up to date    True  ",
+            "train": "  up to date    False ",
+        }
+        for name, line in said.items():
+            for one in stage_lines(name, line):
+                show(log.feed(one))
+    assert [name for name, stage in log.stages.items() if stage.up_to_date] == ["import", "evaluate"]
+    assert "import: up to date, " in text.getvalue() and "evaluate: up to date, " in text.getvalue()
+    assert "train: done, " in text.getvalue()
+
+
+def test_summary_says_that_the_champion_stands() -> None:
+    assert "model        version 1 is the champion\n" in summary(
+        champion=True, promoted=False, why="version 1 is the champion"
+    )
+
+
+def test_the_uis_pages_of_model_and_dag_are_shown() -> None:
+    shown = pages({"Airflow": "http://a:1", "MLflow": "http://b:2/"}, "digits")
+    assert shown["DAG"] == "http://a:1/dags/retrain" and shown["model"] == "http://b:2/#/models/digits"
+    assert "model" not in pages({"Airflow": "http://a:1", "MLflow": "sqlite:///x"}, "digits")
+
+
 def test_on_a_terminal_the_running_stage_shows_its_last_line() -> None:
     log, text = DagLog(), io.StringIO()
     with watching(log, Console(file=text, force_terminal=True, width=80)) as show:
@@ -140,7 +169,7 @@ def test_summary_names_accuracy_version_verdict_times_and_places() -> None:
         assert part in text
     assert "Airflow 10" in text and "report.html" in text and "make ui" in text
     assert "SYNTHETIC" not in text
-    assert "version 3, champion" in summary(champion=True)
+    assert "version 3, champion" in summary(champion=True, promoted=True)
 
 
 def test_synthetic_run_says_so_loudly() -> None:

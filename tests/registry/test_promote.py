@@ -87,11 +87,23 @@ def test_a_loss_in_one_condition_keeps_the_champion(ready: Workspace, params: Pa
 def test_asking_again_neither_records_nor_decides_again(ready: Workspace, params: Params, challenge: Challenge) -> None:
     challenge({"n3": 40})
     promote(params, ready)
-    assert promote(params, ready)["reason"] == "version 1 is the champion already"
+    assert promote(params, ready)["reason"] == "version 1 is the champion"
     challenge({"n3": 40})
     first = promote(params, ready)
-    assert promote(params, ready) == first
+    assert promote(params, ready) == first | {"up_to_date": True}
     assert len(lines(ready)) == 2
+
+
+def test_the_reason_of_a_decision_is_the_versions_description(
+    ready: Workspace, params: Params, challenge: Challenge
+) -> None:
+    reasons = []
+    for mistakes in ({"n3": 40}, {"missing_audio": 5}):
+        challenge(mistakes)
+        reasons.append(promote(params, ready)["reason"])
+    texts = [connect(ready).get_model_version("snn-fusion", number).description for number in ("1", "2")]
+    assert texts[0].startswith("Promoted on ") and texts[0].endswith(reasons[0])
+    assert texts[1].startswith("Not promoted on ") and texts[1].endswith(reasons[1])
 
 
 def test_a_version_can_be_named(ready: Workspace, params: Params, challenge: Challenge) -> None:
@@ -172,7 +184,7 @@ def test_a_kill_while_promoting_is_made_good_by_the_next_promotion(
     challenge({"n3": 40})
     kill_after(owner, moment, "snn_fusion.registry.promote.promote", ready, params)
     assert len(ledger.read(ready.path("promotions.jsonl"))) == 1
-    assert promote(params, ready)["reason"] == "version 1 is the champion already"
+    assert promote(params, ready)["reason"] == "version 1 is the champion"
     assert champion(ready) == "1" and len(lines(ready)) == 1
     assert ready.path("reference", "profile.json").exists()
 

@@ -40,6 +40,7 @@ def test_a_run_holds_parameters_curves_numbers_lineage_files_and_tags(ready: Wor
     assert run.data.metrics["accuracy.n3.fused"] == 1.0
     assert run.data.tags["mlflow.source.git.commit"] == "unknown"
     assert run.data.tags["synthetic"] == "false"
+    assert "| clean | 100.0 % |" in run.data.tags["mlflow.note.content"]
     lineage = {i.tags[0].value: i.dataset for i in run.inputs.dataset_inputs}
     assert set(lineage) == {"training", "testing"}
     profile = json.loads(lineage["training"].profile)

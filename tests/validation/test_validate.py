@@ -19,7 +19,9 @@ from snn_fusion.config import Params, check_params
 from snn_fusion.data.ingest import import_recordings
 from snn_fusion.data.manifest import DATA_SET, read_manifest
 from snn_fusion.data.synthetic import generate
+from snn_fusion.encoding.plots import plot_recording
 from snn_fusion.errors import BadInput
+from snn_fusion.validation.report import STYLE
 from snn_fusion.validation.stage import accept_profile, validate
 from snn_fusion.workspace import Workspace
 
@@ -96,6 +98,19 @@ def test_good_recordings_pass_and_come_joined(made: Path, workspace: Workspace, 
     report = json.loads(workspace.path("validated", "validation.json").read_text())
     assert report["success"] and all(e["success"] for e in report["expectations"])
     assert validate(lab, workspace)["up_to_date"]
+
+
+def test_a_recording_of_a_source_that_is_not_in_use_is_told_from_a_missing_one(
+    made: Path, workspace: Workspace, lab: Params, tmp_path: Path
+) -> None:
+    import_lab(made, workspace, lab, tmp_path)
+    validate(lab, workspace)
+    other = shutil.copytree(made, tmp_path / "other")
+    import_recordings(lab, workspace, source=other)
+    with pytest.raises(BadInput, match=r"other/0_s0_0: imported, but not in data\.sources \(add other to .* validate`"):
+        plot_recording(lab, workspace, "other/0_s0_0", tmp_path / "plot.png")
+    with pytest.raises(BadInput, match=r"no recording 'other/none' \(ids look like lab/"):
+        plot_recording(lab, workspace, "other/none", tmp_path / "plot.png")
 
 
 def test_bad_recordings_are_set_aside_with_their_reasons(
@@ -273,3 +288,9 @@ def test_the_public_recordings_all_pass(
     result = validate(params, workspace)
     assert (result["quarantined"], result["warnings"]) == (0, [])
     assert all(result["joined"].values())
+
+
+def test_words_of_the_reports_tables_never_break_letter_by_letter() -> None:
+    style = STYLE.read_text()
+    assert "td, td code { overflow-wrap: normal; }" in style
+    assert ".scroll { overflow-x: auto; }" in style and "min-width: 44rem" in style

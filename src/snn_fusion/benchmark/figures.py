@@ -141,7 +141,7 @@ def learning_curves(history: Mapping[str, npt.NDArray[np.float64]]) -> dict[str,
     """Loss, validation accuracy and firing rates by epoch, one picture each, from the columns of history.csv."""
     views = [v for v in VIEWS if f"val_accuracy_{v}" in history]
     rates = [name for name in COLOURS if f"rate_{name}" in history]
-    loss = [("loss", "training", MUTED), ("val_loss", "validation", INK)]
+    loss = [("loss", "training", COLOURS["audio"]), ("val_loss", "validation", COLOURS["events"])]
     return {
         "loss": _curves(history, [line for line in loss if line[0] in history], "Loss", None),
         "validation": _curves(

@@ -46,11 +46,23 @@ def plot_recording(params: Params, ws: Workspace, recording: str, out: Path) -> 
     for name in ("recordings", "joined"):
         rows |= {row.id: row for row in read_manifest(ws.path("validated", f"{name}.parquet"))}
     if recording not in rows:
-        some = ", ".join(list(rows)[:3])
-        raise BadInput(ws.path("validated"), f"no recording {recording!r}", f"ids look like {some}")
+        raise _absent(params, ws, recording, list(rows))
     row = rows[recording]
     signals = {s: load(ws.path("recordings"), row.senses[s], s) for s in SENSES if s in row.senses}
     figure_recording(signals, params.encoding, f"{recording}, label {row.label}").savefig(out, dpi=110)
+
+
+def _absent(params: Params, ws: Workspace, recording: str, known: list[str]) -> BadInput:
+    manifest = ws.path("recordings", "manifest.parquet")
+    imported = {row.id: row for row in read_manifest(manifest)} if manifest.exists() else {}
+    if recording not in imported:
+        return BadInput(ws.path("validated"), f"no recording {recording!r}", f"ids look like {', '.join(known[:3])}")
+    source = imported[recording].source
+    if source in params.data.sources:
+        remedy = "run `snn-fusion validate`; if that leaves it out, validated/quarantine.csv may say why"
+        return BadInput(recording, "imported, but not in the validated data set", remedy)
+    remedy = f"add {source} to data.sources in params.yaml and run `snn-fusion validate`"
+    return BadInput(recording, "imported, but not in data.sources", remedy)
 
 
 def _seconds(params: EncodingParams) -> float:

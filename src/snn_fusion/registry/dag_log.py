@@ -26,6 +26,11 @@ class StageRun:
     output: deque[str] = field(default_factory=lambda: deque(maxlen=200))
 
     @property
+    def up_to_date(self) -> bool:
+        """Done, and there was nothing to do."""
+        return self.state == "done" and bool(self.result.get("up_to_date"))
+
+    @property
     def elapsed(self) -> float:
         return time.monotonic() - self.started if self.state == "running" else self.seconds
 
@@ -72,6 +77,7 @@ class DagLog:
         self.current = self.stages.get(task) if starting else None
         if self.current:
             self.current.output.clear()
+            self.current.result = {}
             self.current.state, self.current.started = "running", time.monotonic()
 
     def _output(self, stage: StageRun, event: str) -> str | None:
@@ -89,6 +95,8 @@ class DagLog:
                 return None
             except ValueError:
                 pass
+        if re.fullmatch(r"\s*up to date\s+True\s*", event):  # of the table that `evaluate` prints
+            stage.result["up_to_date"] = True
         stage.output.append(event)
         return event
 

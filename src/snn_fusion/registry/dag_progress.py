@@ -71,7 +71,8 @@ class _Plain:
             if stage.state != self.states[name]:
                 self.states[name] = stage.state
                 took = "" if stage.state == "running" else _seconds(stage)
-                self._print(f"{name}: {stage.state}" + (f", {took}" if took else ""))
+                state = "up to date" if stage.up_to_date else stage.state
+                self._print(f"{name}: {state}" + (f", {took}" if took else ""))
 
     def _print(self, text: str) -> None:
         self.console.print(text, markup=False, highlight=False, soft_wrap=True)
@@ -85,7 +86,7 @@ def _seconds(stage: StageRun) -> str:
 
 
 def _last_line(stage: StageRun) -> Text:
-    if stage.state == "done" and stage.result.get("up_to_date"):
+    if stage.up_to_date:
         return Text("up to date", style="dim")
     if stage.state not in ("running", "retrying", "failed") or not stage.output:
         return Text("")

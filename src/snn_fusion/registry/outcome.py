@@ -30,7 +30,7 @@ def outcome(ws: Workspace, log: DagLog, seconds: float, log_file: Path) -> dict[
         "why": promotion["reason"],
         "seconds": round(seconds, 1),
         "stages": {name: round(stage.seconds, 1) for name, stage in log.stages.items()},
-        "up_to_date": [name for name, stage in log.stages.items() if stage.result.get("up_to_date")],
+        "up_to_date": [name for name, stage in log.stages.items() if stage.up_to_date],
         "report": str(ws.path("evaluated", "report.html")),
         "validation": str(ws.path("validated", "validation.html")),
         "log": str(log_file),
@@ -47,8 +47,9 @@ def print_outcome(result: dict[str, Any], console: Console | None = None) -> Non
     console.print(_accuracy(result["accuracy"]))
     console.print()
     verdict = "[green]champion[/]" if result["champion"] else "[yellow]not promoted[/]"
+    stands = result["champion"] and not result["promoted"]  # then the reason says it all
     lines = {
-        "model": f"version {result['version']}, {verdict}: {result['why']}",
+        "model": result["why"] if stands else f"version {result['version']}, {verdict}: {result['why']}",
         "weights": result["weights_digest"],
         "time": _times(result),
         "report": result["report"],

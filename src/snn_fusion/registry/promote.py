@@ -42,14 +42,18 @@ def promote(params: Params, ws: Workspace, version: str | None = None) -> dict[s
         if candidate is None:
             raise BadInput(f"model {model}", "there is no challenger", f"{RUN_FIRST}, or name a version")
         if champion and champion.number == candidate.number:
-            return _result(candidate, champion.number, Verdict(False, f"{candidate} is the champion already", {}))
+            stands = Verdict(False, f"{candidate} is the champion", {})
+            return _result(candidate, champion.number, stands) | {"up_to_date": True}
         question = _question(candidate, champion, params, ws)
         if known := _asked_before(record, question):
-            return _result(candidate, known["champion_before"], Verdict(False, known["reason"], known["numbers"]))
+            verdict = Verdict(False, known["reason"], known["numbers"])
+            return _result(candidate, known["champion_before"], verdict) | {"up_to_date": True}
         verdict = _decide(candidate, champion, params, ws)
         entry = ledger.append(ws.path(RECORD), _line(question, verdict))
         if verdict.promoted:
             _crown(client, candidate, entry, ws)
+        else:
+            _describe(client, candidate, entry)
         return _result(candidate, question["champion_before"], verdict)
 
 
@@ -99,6 +103,7 @@ def _result(candidate: Version, before: str | None, verdict: Verdict) -> dict[st
         "version": candidate.number,
         "champion_before": before,
         "numbers": verdict.numbers,
+        "up_to_date": False,
     }
 
 
@@ -167,7 +172,15 @@ def _crown(client: MlflowClient, version: Version, entry: ledger.Entry, ws: Work
 
     client.set_registered_model_alias(version.model, CHAMPION, version.number)
     accept_profile(ws, versions.run_file(version, "validation/profile.json", ws))
+    _describe(client, version, entry)
     client.set_model_version_tag(version.model, version.number, DONE, entry.sha256)
+
+
+def _describe(client: MlflowClient, version: Version, entry: ledger.Entry) -> None:
+    """The decision, where people look at the version in MLflow."""
+    what = "Promoted" if entry.body["promoted"] else "Not promoted"
+    text = f"{what} on {entry.body['time'][:10]}: {entry.body['reason']}"
+    client.update_model_version(version.model, version.number, text)
 
 
 def _finish(client: MlflowClient, model: str, record: list[ledger.Entry], ws: Workspace) -> None:

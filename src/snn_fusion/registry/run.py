@@ -55,6 +55,8 @@ def log_run(
     import mlflow
 
     name = f"{tags['weights_digest'][:8]}{' synthetic' if data.synthetic else ''}"
+    evaluation = json.loads(ws.path("evaluated", "evaluation.json").read_text())
+    tags = {**tags, "mlflow.note.content": description(evaluation, data)}
     run = client.create_run(experiment, tags={**_source(), **tags}, run_name=name)
     run_id = str(run.info.run_id)
     _log_params(client, run_id, params)
@@ -63,7 +65,6 @@ def log_run(
     _log_files(client, run_id, params, ws)
     with mlflow.start_run(run_id=run_id):  # its end is what sets FINISHED
         model_id = _log_model(tags, ws)
-        evaluation = json.loads(ws.path("evaluated", "evaluation.json").read_text())
         _log_metrics(client, run_id, list(results(evaluation)), model_id)
     return run_id
 
@@ -97,6 +98,18 @@ def results(evaluation: Mapping[str, Any]) -> Iterator[tuple[str, float, int]]:
         for name in ("effective_acs", "dense"):
             if name in found:
                 yield f"synaptic_operations.{view}.{name}", float(found[name]["value"]), 0
+
+
+def description(evaluation: Mapping[str, Any], data: DataSet) -> str:
+    """What MLflow shows of the run first, in Markdown: the accuracies of each condition."""
+    kind = "**synthetic** recordings: the numbers say nothing about real sensors" if data.synthetic else "recordings"
+    lines = [f"Test accuracy on {kind}. Whole report: `report.html` among the artefacts.", ""]
+    views = [view for view in (*SENSES, "fused") if any(view in one for one in evaluation["accuracy"].values())]
+    lines += [f"| condition | {' | '.join(views)} |", "|---" * (1 + len(views)) + "|"]
+    for condition, found in evaluation["accuracy"].items():
+        shares = (f"{100 * found[view]['value']:.1f} %" if view in found else "" for view in views)
+        lines.append(f"| {condition} | {' | '.join(shares)} |")
+    return "\n".join(lines)
 
 
 def _source() -> dict[str, str]:

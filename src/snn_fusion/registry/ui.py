@@ -27,8 +27,8 @@ USER = "admin"
 START_S = 120.0
 
 
-def ui(ws: Workspace, airflow_port: int, mlflow_port: int) -> None:
-    """Start both UIs and stay until Ctrl-C or until one of their processes ends.
+def ui(ws: Workspace, airflow_port: int, mlflow_port: int, model: str) -> None:
+    """Start both UIs and stay until Ctrl-C or until one of their processes ends. `model`: the registered model's name.
 
     Raises BadInput if a port is taken, SnnFusionError if a process ends by itself.
     """
@@ -45,7 +45,7 @@ def ui(ws: Workspace, airflow_port: int, mlflow_port: int) -> None:
     addresses = {"Airflow": f"http://{HOST}:{airflow_port}"}
     addresses["MLflow"] = f"http://{HOST}:{mlflow_port}" if own_mlflow else tracking_uri(ws)
     with interruptible(), contextlib.suppress(KeyboardInterrupt):
-        _serve(ws, commands, _settings(ws, airflow_port), addresses, password)
+        _serve(ws, commands, _settings(ws, airflow_port), addresses, pages(addresses, model), password)
 
 
 def _serve(
@@ -53,6 +53,7 @@ def _serve(
     commands: Mapping[str, list[str]],
     env: Mapping[str, str],
     addresses: Mapping[str, str],
+    shown: Mapping[str, str],
     password: str,
 ) -> None:
     console = Console()
@@ -73,10 +74,22 @@ def _serve(
                 time.sleep(0.3)
         if waiting:
             raise SnnFusionError(f"{', '.join(waiting)}: no answer after {START_S:.0f} s; see {_log(ws, '*')}")
-        _announce(ws, console, addresses, password)
-        while True:
-            _check_alive(ws, started)
-            time.sleep(1)
+        _announce(ws, console, shown, password)
+        try:
+            while True:
+                _check_alive(ws, started)
+                time.sleep(1)
+        except KeyboardInterrupt:
+            console.print("stopping")
+            raise
+
+
+def pages(addresses: Mapping[str, str], model: str) -> dict[str, str]:
+    """Both UIs, and in them the pages of the DAG and of the registered model; a store that is no server has none."""
+    shown = dict(addresses) | {"DAG": f"{addresses['Airflow']}/dags/retrain"}
+    if addresses["MLflow"].startswith("http"):
+        shown["model"] = f"{addresses['MLflow'].rstrip('/')}/#/models/{model}"
+    return shown
 
 
 def _announce(ws: Workspace, console: Console, addresses: Mapping[str, str], password: str) -> None:

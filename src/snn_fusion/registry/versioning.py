@@ -65,6 +65,7 @@ def push(params: Params, ws: Workspace) -> dict[str, Any]:
             "data_digest": data,
             "recordings_md5": md5,
             "pushed": sent[-1] if sent else "",
+            "up_to_date": bool(sent) and sent[-1].startswith("Everything is up to date"),
             "lock": str(kept / LOCK),
         }
 
