@@ -42,6 +42,7 @@ def slots(output: str) -> list[int]:
     schedule=None,
     catchup=False,
     max_active_runs=1,
+    description="Hyper-parameter search: a plan, a mapped task a trial, the best one's parameters",
     params={
         "params_file": Param(
             "params.yaml",
@@ -60,6 +61,7 @@ def slots(output: str) -> list[int]:
         ),
     },
     default_args={
+        "owner": "snn-fusion",
         "retries": RETRIES,
         "retry_delay": timedelta(minutes=1),
         "retry_exponential_backoff": 4.0,

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from snn_fusion.config import Params, load_params
-from snn_fusion.errors import SnnFusionError
+from snn_fusion.errors import BadInput, SnnFusionError
 from snn_fusion.search.command import Step, check_options, run_step
 from snn_fusion.workspace import Workspace, project_root
 
@@ -218,6 +218,8 @@ def evaluate(
 
         snn-fusion evaluate --data ../shared/data --json out.json --model 3
     """
+    if data is not None and not data.is_dir():  # before libraries and registry are loaded, which takes seconds
+        raise BadInput(f"--data {data}", "is not a folder", "name one that holds recordings (docs/recordings.md)")
     from snn_fusion.benchmark.stage import evaluate, evaluate_folder
     from snn_fusion.registry.models import resolve_model
 
