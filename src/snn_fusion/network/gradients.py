@@ -114,7 +114,7 @@ def _feed_forward(
     """Fill `found` and `beta`, neurons shared out over threads."""
     b, t, n = ran.potential.shape
     new = ran.potential.new_empty
-    delta = new((b if current_wanted else 1, t, n))
+    delta = new((b if current_wanted else 0, t, n))
     given = (
         *ran.neuron,
         _array(new((0, 0, 0)) if ran.readout is not None else spikes),

@@ -144,7 +144,7 @@ def backward(
     readout: Floats,  # (O, N), transposed
     readout_delta: Floats,  # (B, T, O): gradient of the readout's current, or (B, 1, O) where only the last is read
     decay: Floats,  # (T,): in that case, what a current of step t leaves in the last potential
-    delta: Floats,  # (B, T, N): gradient of the current, filled; or (1, T, N) where nobody wants it
+    delta: Floats,  # (B, T, N): gradient of the current, filled; or (0, T, N) where nobody wants it
     grad_weights: Floats,  # (C, N), zeros; or (0, N): the current was given
     grad_readout: Floats,  # (N, O), zeros
     grad_beta: npt.NDArray[np.float64],  # (N,), zeros
@@ -164,10 +164,12 @@ def backward(
     through, gradient = np.zeros(neurons, potential.dtype), np.zeros(neurons, potential.dtype)
     later, total, trace = gradient.copy(), gradient.copy(), gradient.copy()
     begin, end = np.uint64(first), np.uint64(last)  # unsigned: no test for an index from the end, which keeps SIMD
+    # Of its own, and copied at the end: threads that write to halves of the same rows would wait for each other.
+    own = np.zeros((grad_weights.shape[0], last - first), potential.dtype)
+    errors = np.empty((steps, last - first), potential.dtype)
     for b in range(recordings):
         if not active[b]:
             continue
-        d = b if delta.shape[0] == recordings else 0
         for n in range(begin, end):
             total[n] = trace[n] = later[n] = zero
         if only_last:
@@ -192,7 +194,11 @@ def backward(
                 back = later[n] * (kept_if_fired if u > threshold else one)
                 total[n] += back * u
                 later[n] = gradient[n] / (steep * steep) + beta[n] * back
-                delta[d, t, n] = later[n]
+                errors[t, n - begin] = later[n]
+        if delta.shape[0] > 0:
+            for t in range(steps):
+                for n in range(begin, end):
+                    delta[b, t, n] = errors[t, n - begin]
         for n in range(begin, end):
             grad_beta[n] += total[n]
         if only_last:
@@ -200,26 +206,35 @@ def backward(
                 for c in range(outputs):
                     grad_readout[n, c] += trace[n] * readout_delta[b, 0, c]
         if grad_weights.shape[0] > 0:
-            _scatter(indptr, index, b * steps, delta[d], 0, grad_weights, begin, end)
+            _scatter(indptr, index, b * steps, errors, 0, own)
+    for i in range(grad_weights.shape[0]):
+        for n in range(begin, end):
+            grad_weights[i, n] = own[i, n - begin]
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def scatter(indptr: Int32, index: Int32, delta: Floats, delay: int, grad: Floats, first: int, last: int) -> None:
     """Gradient of weights (C, N), zeros, from that of the current, (B, T, N), `delay` steps after each spike."""
     recordings, steps, _ = delta.shape
+    begin, end = np.uint64(first), np.uint64(last)
+    own, errors = np.zeros((grad.shape[0], last - first), grad.dtype), np.empty((steps, last - first), grad.dtype)
     for b in range(recordings):
-        _scatter(indptr, index, b * steps, delta[b], delay, grad, np.uint64(first), np.uint64(last))
+        for t in range(steps):
+            for n in range(begin, end):
+                errors[t, n - begin] = delta[b, t, n]
+        _scatter(indptr, index, b * steps, errors, delay, own)
+    for i in range(grad.shape[0]):
+        for n in range(begin, end):
+            grad[i, n] = own[i, n - begin]
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _scatter(
-    indptr: Int32, index: Int32, row: int, delta: Floats, delay: int, grad: Floats, begin: int, end: int
-) -> None:
-    for t in range(delta.shape[0] - delay):
+def _scatter(indptr: Int32, index: Int32, row: int, errors: Floats, delay: int, grad: Floats) -> None:
+    for t in range(errors.shape[0] - delay):
         for k in range(indptr[row + t], indptr[row + t + 1]):
             i = index[k]
-            for n in range(begin, end):
-                grad[i, n] += delta[t + delay, n]
+            for n in range(grad.shape[1]):
+                grad[i, n] += errors[t + delay, n]
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
