@@ -8,12 +8,19 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from torch import Tensor
 
 from snn_fusion.encoding.spikes import Spikes, side_by_side
 from snn_fusion.network import kernels
 from snn_fusion.network.neurons import Reset
 
 Bools = npt.NDArray[np.bool_]
+
+
+def array(tensor: Tensor) -> npt.NDArray[Any]:
+    """The tensor's values for the kernels: contiguous, and without a copy where they are already."""
+    values: npt.NDArray[Any] = tensor.detach().contiguous().numpy()
+    return values
 
 
 @dataclass

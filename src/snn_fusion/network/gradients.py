@@ -12,7 +12,7 @@ from torch import Tensor
 
 from snn_fusion.encoding.spikes import Spikes
 from snn_fusion.network import kernels
-from snn_fusion.network.call import Call
+from snn_fusion.network.call import Call, array
 from snn_fusion.network.threads import spread
 
 NEURONS = 32  # fewer of them a thread cost more to hand over than it saves
@@ -35,7 +35,7 @@ class Ran:
     @property
     def neuron(self) -> tuple[Any, ...]:
         """Decays, threshold, slope, reset."""
-        beta = _array(self.beta)
+        beta = array(self.beta)
         return (beta, *self.call.neuron(beta.dtype.type))
 
     @property
@@ -117,13 +117,13 @@ def _feed_forward(
     delta = new((b if current_wanted else 0, t, n))
     given = (
         *ran.neuron,
-        _array(new((0, 0, 0)) if ran.readout is not None else spikes),
-        _array(new((0, n)) if ran.readout is None else ran.readout.t()),
-        _array(new((b, t, 0)) if readout_delta is None else readout_delta),
-        _array(ran.decay),
+        array(new((0, 0, 0)) if ran.readout is not None else spikes),
+        array(new((0, n)) if ran.readout is None else ran.readout.t()),
+        array(new((b, t, 0)) if readout_delta is None else readout_delta),
+        array(ran.decay),
         delta.numpy(),
-        _array(new((0, n)) if found.weights is None else found.weights),
-        _array(new((n, 0)) if found.readout is None else found.readout),
+        array(new((0, n)) if found.weights is None else found.weights),
+        array(new((n, 0)) if found.readout is None else found.readout),
         beta,
     )
     potential = ran.potential.numpy()
@@ -158,8 +158,3 @@ def _recurrent(
 def _scatter(spikes: Spikes, delta: Tensor, delay: int, grad: Tensor) -> None:
     arrays = (spikes.indptr, spikes.index, delta.numpy(), delay, grad.numpy())
     spread(lambda first, last: kernels.scatter(*arrays, first, last), delta.shape[2], NEURONS)
-
-
-def _array(tensor: Tensor) -> npt.NDArray[Any]:
-    array: npt.NDArray[Any] = tensor.detach().contiguous().numpy()
-    return array

@@ -1,7 +1,7 @@
 """Compiled loops of the event-driven engine: each goes through memory once and does work only where spikes are.
 
-No kernel allocates more than a row, holds Python's lock, or lets the compiler reorder sums: the result does not
-depend on how many threads share the work. Forward passes are shared out over recordings; gradients over neurons, so
+No kernel holds Python's lock or lets the compiler reorder sums: the result does not depend on how many threads share
+the work. Forward passes are shared out over recordings; gradients over neurons, so
 that no two threads add to the same weight. Shapes: B recordings, T steps, C input channels, N neurons, O outputs;
 `indptr`, `index` are `Spikes` of B * T rows; `active` (B,) is false for recordings that bring no input at all: nothing
 happens in them. Arguments are checked before (`network.checks`), not here.

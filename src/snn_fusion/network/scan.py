@@ -12,7 +12,7 @@ from torch import Tensor
 
 from snn_fusion.encoding.spikes import Spikes
 from snn_fusion.network import gradients, kernels
-from snn_fusion.network.call import Call
+from snn_fusion.network.call import Call, array
 from snn_fusion.network.threads import spread
 
 RECORDINGS = 8  # fewer of them a thread cost more to hand over than it saves
@@ -55,17 +55,17 @@ def _run(
     keep: bool,
 ) -> tuple[npt.NDArray[Any], npt.NDArray[Any], npt.NDArray[Any]]:
     """Potentials of the layer and of the readout, and the last readout potential's derivative by its decay."""
-    source = _array(weights if current is None else current)  # type: ignore[arg-type]
+    source = array(weights if current is None else current)  # type: ignore[arg-type]
     b, t, n, dtype = call.recordings, call.steps, source.shape[-1], source.dtype
-    decays = _array(beta) if beta.ndim else np.full(n, beta.item(), dtype)
+    decays = array(beta) if beta.ndim else np.full(n, beta.item(), dtype)
     kept = t if keep else min(t, 2)
     potential = np.empty((b, kept, n), dtype) if current is None else source.copy()
     fired, counts = np.empty((b, t * n), np.int32), np.empty(b * t, np.int32)
-    outward = np.empty((n, 0), dtype) if readout is None else _array(readout)
+    outward = np.empty((n, 0), dtype) if readout is None else array(readout)
     output = np.empty((b, 1 if call.last else t, outward.shape[1]), dtype)
     sensitivity = np.empty((b, outward.shape[1]), dtype)
     inward = np.empty((0, n), dtype) if weights is None else source
-    back = np.empty((0, 0), dtype) if recurrent is None else _array(recurrent)
+    back = np.empty((0, 0), dtype) if recurrent is None else array(recurrent)
     outer = dtype.type(0.0 if readout_beta is None else readout_beta.item())
     threshold, _, reset = call.neuron(dtype.type)
     layer = (inward, back, decays, threshold, reset)
@@ -104,8 +104,3 @@ class _Scan(torch.autograd.Function):
         current = found.current if current_wanted else None
         layer = (found.weights, found.recurrent, found.beta, found.readout, found.readout_beta)
         return None, current, *layer, *sent
-
-
-def _array(tensor: Tensor) -> npt.NDArray[Any]:
-    array: npt.NDArray[Any] = tensor.detach().contiguous().numpy()
-    return array

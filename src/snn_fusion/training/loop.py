@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from snn_fusion.config import Params
 from snn_fusion.data.recording import Sense
-from snn_fusion.network.fusion import FusionNetwork
+from snn_fusion.network.fusion import JOINT, FusionNetwork
 from snn_fusion.network.spike_train import SpikeTrain
 from snn_fusion.training.batches import MISSING, Samples, TrainingData, batches, epoch_samples
 from snn_fusion.training.checkpoint import Progress, load_checkpoint, save_checkpoint
@@ -116,8 +116,15 @@ def _train_epoch(
         total, correct, done = total + loss_now * len(whole), correct + right * len(whole), done + len(whole)
         rates = {f"rate_{name}": float(np.mean(each)) for name, each in fired.items()}
         report(epoch, done / len(samples), {"loss": total / done, "accuracy": correct / done, **rates})
-    means = [one / team.size for one in team.total(list(rates.values()))]
-    return {"loss": total / done, "accuracy": correct / done, **dict(zip(rates, means, strict=True))}
+    return {"loss": total / done, "accuracy": correct / done, **_mean_rates(network, fired, team)}
+
+
+def _mean_rates(network: FusionNetwork, fired: dict[str, list[float]], team: Team) -> dict[str, float]:
+    """Over the team's batches; in the network's order, since a sense may come late, or never, in one process."""
+    names = (*network.senses, JOINT)
+    sums = team.total([float(np.sum(fired.get(name, []))) for name in names])
+    counts = team.total([float(len(fired.get(name, []))) for name in names])
+    return {f"rate_{name}": s / n for name, s, n in zip(names, sums, counts, strict=True) if n}
 
 
 @torch.no_grad()
