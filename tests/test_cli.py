@@ -14,7 +14,8 @@ import typer
 from typer.testing import CliRunner
 
 from snn_fusion import cli
-from snn_fusion.cli import CACHES, TELEMETRY_OFF, app
+from snn_fusion.cli import app
+from snn_fusion.libraries import CACHES, TELEMETRY_OFF
 from snn_fusion.registry.dag_log import STAGES
 from snn_fusion.workspace import Workspace
 

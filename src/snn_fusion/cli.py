@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -14,33 +13,10 @@ from rich.console import Console
 from rich.table import Table
 
 from snn_fusion.config import Params, load_params
-from snn_fusion.errors import BadInput, SnnFusionError
+from snn_fusion.errors import SnnFusionError
+from snn_fusion.libraries import settle
 from snn_fusion.search.command import Step, check_options, run_step
 from snn_fusion.workspace import Workspace, project_root
-
-# Before any of these libraries is imported: none of them may report home.
-TELEMETRY_OFF = {
-    "DVC_NO_ANALYTICS": "1",
-    "DO_NOT_TRACK": "1",
-    "GX_ANALYTICS_ENABLED": "false",
-    "MLFLOW_DISABLE_TELEMETRY": "true",
-    "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
-    "SCARF_ANALYTICS": "false",
-    "BENTOML_DO_NOT_TRACK": "True",
-}
-
-# Before torch is imported. Idle OpenMP threads sleep instead of spinning: on a busy machine spinning made training
-# seven times slower. And matrix products give the same bits whatever else the machine does: no thread fewer under load,
-# no other kernel for other alignments.
-NUMERICS = {
-    "OMP_WAIT_POLICY": "PASSIVE",
-    "OMP_DYNAMIC": "FALSE",
-    "MKL_DYNAMIC": "FALSE",
-    "MKL_CBWR": "AUTO,STRICT",
-}
-
-# Before these libraries are imported: what they keep between runs belongs into the workspace's cache/.
-CACHES = {"MPLCONFIGDIR": "matplotlib", "NUMBA_CACHE_DIR": "numba", "TORCHINDUCTOR_CACHE_DIR": "torchinductor"}
 
 app = typer.Typer(
     name="snn-fusion",
@@ -64,8 +40,8 @@ def _params(path: Path | None) -> Params:
 
 
 def _show(result: dict[str, Any], as_json: bool) -> None:
-    """The stage's result: a JSON line for machines, a table for people. Under torchrun one process speaks for all."""
-    if os.environ.get("RANK", "0") != "0":
+    """The stage's result: a JSON line for machines, a table for people; nothing from a process that only helped."""
+    if not result:
         return
     if as_json:
         sys.stdout.write(json.dumps(result) + "\n")
@@ -218,8 +194,6 @@ def evaluate(
 
         snn-fusion evaluate --data ../shared/data --json out.json --model 3
     """
-    if data is not None and not data.is_dir():  # before libraries and registry are loaded, which takes seconds
-        raise BadInput(f"--data {data}", "is not a folder", "name one that holds recordings (docs/recordings.md)")
     from snn_fusion.benchmark.stage import evaluate, evaluate_folder
     from snn_fusion.registry.models import resolve_model
 
@@ -375,12 +349,8 @@ def show_params(params: ParamsFile = None) -> None:
 
 def main() -> None:
     """Entry point: 0 done, 2 bad input or configuration, 1 anything else."""
-    os.environ.update(TELEMETRY_OFF)
-    for name, value in NUMERICS.items():
-        os.environ.setdefault(name, value)
     try:
-        for name, folder in CACHES.items():
-            os.environ.setdefault(name, str(Workspace.default().path("cache", folder)))
+        settle(Workspace.default())
         app()
     except SnnFusionError as error:
         Console(stderr=True).print(f"[bold red]error[/] {_plain(error)}", highlight=False, soft_wrap=True)

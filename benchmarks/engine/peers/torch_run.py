@@ -15,21 +15,11 @@ from engine.workloads import Float32, Problem
 Forward = Callable[[], Tensor]  # readout potential of the last step, (B, outputs)
 
 
-class TorchRun:
-    """One call: forward and, in training, cross-entropy and the gradients of all weights; no optimiser step.
+class Run:
+    """One call: forward and, in training, cross-entropy and the gradients of all weights; no optimiser step."""
 
-    `linear`: the layers by the name of their weights; `scale`: what their weights were multiplied by (see `dense`).
-    """
-
-    def __init__(
-        self,
-        problem: Problem,
-        forward: Forward,
-        linear: Mapping[str, nn.Linear],
-        scale: Mapping[str, float] | None = None,
-    ) -> None:
-        self.training, self.forward, self.linear = problem.work.training, forward, linear
-        self.scale = scale or {}
+    def __init__(self, problem: Problem, forward: Forward, weights: Mapping[str, Tensor]) -> None:
+        self.training, self.forward, self.weights = problem.work.training, forward, weights
         self.labels = torch.from_numpy(problem.labels)
         self.found: dict[str, Tensor] = {}
 
@@ -38,8 +28,8 @@ class TorchRun:
             with torch.inference_mode():
                 self.found = {"potential": self.forward()}
             return
-        for layer in self.linear.values():
-            layer.weight.grad = None
+        for tensor in self.weights.values():
+            tensor.grad = None
         potential = self.forward()
         loss = functional.cross_entropy(potential, self.labels)
         loss.backward()
@@ -49,10 +39,30 @@ class TorchRun:
         """Of the last call: potential, loss, and the gradients of the weights as (source, target)."""
         arrays = {name: tensor.detach().numpy() for name, tensor in self.found.items()}
         if self.training:
-            for name, layer in self.linear.items():
-                assert layer.weight.grad is not None
-                arrays[name] = layer.weight.grad.numpy().T * np.float32(self.scale.get(name, 1.0))
+            arrays |= {name: self.gradient(name) for name in self.weights}
         return arrays
+
+    def gradient(self, name: str) -> Float32:
+        grad = self.weights[name].grad
+        assert grad is not None
+        return grad.numpy()
+
+
+class TorchRun(Run):
+    """On `nn.Linear` layers, by the name of their weights; `scale`: what these were multiplied by (see `dense`)."""
+
+    def __init__(
+        self,
+        problem: Problem,
+        forward: Forward,
+        linear: Mapping[str, nn.Linear],
+        scale: Mapping[str, float] | None = None,
+    ) -> None:
+        super().__init__(problem, forward, {name: layer.weight for name, layer in linear.items()})
+        self.scale = scale or {}
+
+    def gradient(self, name: str) -> Float32:
+        return super().gradient(name).T * np.float32(self.scale.get(name, 1.0))
 
 
 def dense(weights: Float32, scale: float = 1.0) -> nn.Linear:

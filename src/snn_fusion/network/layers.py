@@ -1,9 +1,11 @@
 """The engine as torch modules: layers to build networks of one's own from, trained by any loss and optimiser.
 
-hidden = SpikingLayer(700, 256)
-out = SpikingReadout(256, 128, 20)
-potential = out(hidden(SpikeTrain.of(spikes, recordings)))     # (B, T, 20)
-functional.cross_entropy(potential[:, -1], labels).backward()
+    hidden = SpikingLayer(700, 256)
+    out = SpikingReadout(256, 128, 20)
+    potential = out(hidden(SpikeTrain.of(spikes, recordings)))     # (B, T, 20)
+    functional.cross_entropy(potential[:, -1], labels).backward()
+
+More: docs/engine.md.
 """
 
 from __future__ import annotations

@@ -49,8 +49,7 @@ def push(params: Params, ws: Workspace) -> dict[str, Any]:
         registered = _registered(ws)
         data = read_data_set(ws).digest
         project = ws.path("dvc", "project")
-        with disk_errors(project):
-            _mimic_checkout(project, params, ws)
+        _mimic_checkout(project, params, ws)
         dvc(project, "commit", "--force")  # with --quiet it would not say what is wrong
         sent = dvc(project, "push").strip().splitlines()
         kept = ws.path("dvc", "locks", data)
