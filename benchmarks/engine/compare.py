@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from engine.driver import LOOP, OURS, Worker, WorkerFailed
+from engine.driver import LOOP, MODULE, OURS, Worker, WorkerFailed
 from engine.workloads import BETA, THRESHOLD, Float32, Problem, Workload, make_problem, save
 
 TURN_MS, FEWEST, MOST = 300.0, 2, 200  # a turn: about so long, and so many timed calls
@@ -49,7 +49,7 @@ class Comparison:
     @property
     def fastest(self) -> str | None:
         """The fastest peer, whatever its settings."""
-        peers = [variant for variant in self.ms if variant != OURS]
+        peers = [variant for variant in self.ms if variant not in (OURS, MODULE)]
         return min(peers, key=self.median) if peers else None
 
 
@@ -63,6 +63,8 @@ def compare(
     calls: dict[str, int] = {}
     results: dict[str, dict[str, Float32]] = {}
     for variant, library in variants.items():
+        if variant == MODULE and problem.work.training:
+            continue  # the same as ours
         team = teams[library]
         try:
             team.ask("load", variant=variant, problem=str(file))

@@ -14,6 +14,7 @@ from typing import Any, Self
 
 ROOT = Path(__file__).resolve().parents[2]
 OURS, LOOP = "SNN-Fusion", "snnTorch"
+MODULE = "SNN-Fusion, torch module"  # answers without freezing the network
 # Each library's module in peers/ and the environment that has it.
 LIBRARIES = {
     "ours": ".venv",

@@ -220,7 +220,13 @@ def test_without_gradients_the_answer_is_the_same() -> None:
     net, train = SpikingReadout(20, 48, 4, recurrent=True), events_of(some_spikes(5, 10, 20, 0.3, 1))
     with torch.no_grad():
         found = net(train), net(train, last=True)
-    torch.testing.assert_close(found, (net(train).detach(), net(train)[:, -1].detach()), atol=0, rtol=0)
+    torch.testing.assert_close(found, (net(train).detach(), net(train, last=True).detach()), atol=0, rtol=0)
+
+
+def test_the_last_potential_alone_is_that_of_all_steps_up_to_rounding() -> None:
+    torch.manual_seed(0)
+    net, train = SpikingReadout(20, 48, 4, recurrent=True), events_of(some_spikes(5, 10, 20, 0.3, 1))
+    torch.testing.assert_close(net(train, last=True), net(train)[:, -1], atol=1e-6, rtol=1e-6)
 
 
 def test_the_path_is_chosen_by_measured_density_and_precision() -> None:

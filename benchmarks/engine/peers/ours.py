@@ -1,4 +1,7 @@
-"""SNN-Fusion: the spikes as events, the weights' gradients by torch.autograd as in the other libraries."""
+"""SNN-Fusion: the spikes as events, the weights' gradients by torch.autograd as in the other libraries.
+
+Answers come from the network frozen, as a user who wants them fast would have it, and beside that from the module.
+"""
 
 from __future__ import annotations
 
@@ -6,13 +9,14 @@ from importlib.metadata import version
 
 import torch
 
+from engine.driver import MODULE, OURS
 from engine.peers.torch_run import Run
-from engine.workloads import BETA, READOUT_BETA, SLOPE, THRESHOLD, Problem
+from engine.workloads import BETA, READOUT_BETA, SLOPE, THRESHOLD, Float32, Problem
 from snn_fusion.encoding.spikes import Spikes
 from snn_fusion.network.layers import SpikingReadout
 
 
-class OurRun(Run):
+class ModuleRun(Run):
     """The spikes come as events, the weights are (source, target) already."""
 
     def __init__(self, problem: Problem) -> None:
@@ -34,11 +38,28 @@ class OurRun(Run):
                 tensor.copy_(torch.from_numpy(getattr(problem, name)))
         for decay in (network.beta, network.readout_beta):
             decay.requires_grad_(False)  # as in the other libraries
-        spikes = Spikes(problem.indptr, problem.index, work.inputs)
-        super().__init__(problem, lambda: network(spikes, work.batch, last=True), weights)
+        self.network, self.spikes = network, Spikes(problem.indptr, problem.index, work.inputs)
+        super().__init__(problem, lambda: network(self.spikes, work.batch, last=True), weights)
 
 
-VARIANTS = {"SNN-Fusion": OurRun}
+class OurRun(ModuleRun):
+    """Training by the module, answers by what it freezes to."""
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(problem)
+        self.frozen, self.batch = self.network.frozen(), problem.work.batch
+
+    def __call__(self) -> None:
+        if self.training:
+            super().__call__()
+        else:
+            self.answer = self.frozen(self.spikes, self.batch)
+
+    def result(self) -> dict[str, Float32]:
+        return super().result() if self.training else {"potential": self.answer}
+
+
+VARIANTS = {OURS: OurRun, MODULE: ModuleRun}
 
 
 def about() -> str:

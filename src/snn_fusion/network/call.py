@@ -1,9 +1,11 @@
-"""One pass through a layer: what the kernels need to know beside weights."""
+"""One pass through a layer: what the kernels need to know beside weights, and arrays in their layout."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -11,16 +13,68 @@ import numpy.typing as npt
 from torch import Tensor
 
 from snn_fusion.encoding.spikes import Spikes, side_by_side
-from snn_fusion.network import kernels
+from snn_fusion.network import forward_kernels
+from snn_fusion.network.lanes import LINE, WIDTH
 from snn_fusion.network.neurons import Reset
 
+Array = npt.NDArray[Any]
 Bools = npt.NDArray[np.bool_]
+PACKED = "_snn_fusion_packed"  # attribute of a tensor: address, version and the values in blocks
 
 
-def array(tensor: Tensor) -> npt.NDArray[Any]:
+def array(tensor: Tensor) -> Array:
     """The tensor's values for the kernels: contiguous, and without a copy where they are already."""
-    values: npt.NDArray[Any] = tensor.detach().contiguous().numpy()
+    values: Array = tensor.detach().contiguous().numpy()
     return values
+
+
+def blocks(neurons: int) -> int:
+    """Blocks of WIDTH neurons, the last one filled up."""
+    return -(-neurons // WIDTH)
+
+
+def room(*shape: int, dtype: Any) -> Array:
+    """Memory that begins with a cache line, so that no block of neurons straddles two; not filled."""
+    size = math.prod(shape) * np.dtype(dtype).itemsize
+    bytes_ = np.empty(size + LINE, np.uint8)
+    begin = -bytes_.__array_interface__["data"][0] % LINE
+    out: Array = bytes_[begin : begin + size].view(dtype).reshape(shape)
+    return out
+
+
+def packed(matrix: Tensor) -> Array:
+    """(rows, N) -> (K, rows, WIDTH); done again only if torch says that the values have changed since the last time."""
+    state = None if matrix.is_inference() else (matrix.data_ptr(), matrix._version)
+    known: tuple[Any, Array] | None = getattr(matrix, PACKED, None)
+    if known is not None and known[0] == state:
+        return known[1]
+    values = array(matrix)
+    out = room(blocks(values.shape[1]), len(values), WIDTH, dtype=values.dtype)
+    forward_kernels.pack(values, out)
+    if state is not None:
+        setattr(matrix, PACKED, (state, out))
+    return out
+
+
+def per_neuron(beta: Tensor, neurons: int) -> Array:
+    """One decay for all, or (N,) of them -> (K * WIDTH,), 0 where there is no neuron."""
+    values = array(beta)
+    out = np.zeros(blocks(neurons) * WIDTH, values.dtype)
+    out[:neurons] = values
+    return out
+
+
+@dataclass(frozen=True)
+class Fired:
+    """Spikes of a layer as the kernels leave them: bit n of `bits[k, b, t]` is neuron k * WIDTH + n, (K, B, T)."""
+
+    bits: npt.NDArray[np.uint32]
+    neurons: int
+
+    @cached_property
+    def events(self) -> Spikes:
+        """The same as events."""
+        return Spikes(*forward_kernels.events(self.bits), self.neurons)
 
 
 @dataclass
@@ -41,7 +95,7 @@ class Call:
     sources: list[Bools] = field(default_factory=list)
     sizes: list[int] = field(default_factory=list)
     active: Bools = field(init=False)
-    fired: Spikes = field(init=False)
+    fired: Fired = field(init=False)
 
     def __post_init__(self) -> None:
         self.active = np.ones(self.recordings, np.bool_)
@@ -53,12 +107,21 @@ class Call:
         self.active = np.logical_or.reduce(self.sources)
 
     @property
+    def rows(self) -> int:
+        return self.recordings * self.steps
+
+    @property
     def input(self) -> tuple[Any, Any, Any]:
         """`active`, `indptr` and `index` for the kernels; no events where the current is given."""
         if self.events is None:
             return self.active, np.zeros(1, np.int32), np.zeros(0, np.int32)
         return self.active, self.events.indptr, self.events.index
 
-    def neuron(self, kind: type[Any]) -> tuple[Any, Any, int]:
-        """Threshold, slope and reset; in the tensors' own precision, so that the kernels round as torch does."""
-        return kind(self.threshold), kind(self.slope), kernels.RESETS.index(self.reset)
+    @property
+    def spikes_in(self) -> int:
+        """How many spikes come in; 0 where the current is given."""
+        return 0 if self.events is None else len(self.events.index)
+
+    @property
+    def reset_code(self) -> int:
+        return forward_kernels.RESETS.index(self.reset)

@@ -44,7 +44,7 @@ def spiking_layer(
         return SpikeTrain(len(spikes), dense=spikes)
     call, current, weights = _prepare(sources, neuron, path)
     fired, _ = scan(call, current, weights, recurrent, _clamped(neuron.beta), None, None, _handles(sources, path))
-    return SpikeTrain(call.recordings, call.fired, fired, call.active)
+    return SpikeTrain(call.recordings, None, fired, call.active, call.fired)
 
 
 def spiking_readout(
@@ -74,7 +74,8 @@ def spiking_readout(
     call, current, weights = _prepare(sources, neuron, path, last)
     beta, outer = _clamped(neuron.beta), _clamped(readout_beta)
     _, potential = scan(call, current, weights, recurrent, beta, readout, outer, _handles(sources, path))
-    return (potential[:, 0] if last else potential), SpikeTrain(call.recordings, call.fired, None, call.active)
+    assert potential is not None
+    return (potential[:, 0] if last else potential), SpikeTrain(call.recordings, None, None, call.active, call.fired)
 
 
 def choose_path(sources: Sources) -> Path:

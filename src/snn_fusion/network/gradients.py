@@ -3,24 +3,31 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from snn_fusion.encoding.spikes import Spikes
-from snn_fusion.network import kernels
-from snn_fusion.network.call import Call, array
+from snn_fusion.network import backward_kernels as kernels
+from snn_fusion.network.call import Array, Call, array, packed, per_neuron, room
+from snn_fusion.network.lanes import WIDTH
 from snn_fusion.network.threads import spread
 
-NEURONS = 32  # fewer of them a thread cost more to hand over than it saves
+
+class Wanted(NamedTuple):
+    """Which gradients somebody asks for, beside those of the weights."""
+
+    current: bool
+    sources: bool
+    beta: bool
+    readout_beta: bool
 
 
 @dataclass(frozen=True)
 class Ran:
-    """What a forward pass left: parameters as in `scan.scan`, potentials of neurons (B, T, N) and readout."""
+    """What a forward pass left: parameters as in `scan.scan`, the rest as in `scan.Passed`."""
 
     call: Call
     weights: Tensor | None
@@ -28,133 +35,144 @@ class Ran:
     beta: Tensor
     readout: Tensor | None
     readout_beta: Tensor | None
-    potential: Tensor
-    output: Tensor
-    sensitivity: Tensor
+    potential: Array
+    output: Array | None
+    trace: Array | None
+    sensitivity: Array | None
+
+    @property
+    def neurons(self) -> int:
+        return self.call.fired.neurons
 
     @property
     def neuron(self) -> tuple[Any, ...]:
         """Decays, threshold, slope, reset."""
-        beta = array(self.beta)
-        return (beta, *self.call.neuron(beta.dtype.type))
+        call = self.call
+        return per_neuron(self.beta, self.neurons), call.threshold, call.slope, call.reset_code
 
     @property
-    def decay(self) -> Tensor:
+    def decay(self) -> Array:
         """What a readout current of each step leaves in the last potential, (T,)."""
-        left = torch.arange(self.call.steps - 1, -1, -1, dtype=self.potential.dtype)
-        return left if self.readout_beta is None else self.readout_beta**left
+        assert self.readout_beta is not None
+        left = np.arange(self.call.steps - 1, -1, -1, dtype=self.potential.dtype)
+        decay: Array = self.potential.dtype.type(self.readout_beta.item()) ** left
+        return decay
+
+    def empty(self, *shape: int) -> Array:
+        return room(*shape, dtype=self.potential.dtype)
+
+    def spread(self, kernel: Any, given: tuple[Any, ...], operations: int) -> None:
+        """A kernel's work, shared out over blocks of neurons."""
+        k = len(self.potential)
+        spread(lambda first, last: kernel(*given, first, last), k, k * operations)
 
 
 @dataclass
 class Gradients:
-    current: Tensor | None = None  # (B, T, N)
-    weights: Tensor | None = None
-    recurrent: Tensor | None = None
-    beta: Tensor | None = None
-    readout: Tensor | None = None
-    readout_beta: Tensor | None = None
+    current: Array | None = None  # (B, T, N)
+    weights: Array | None = None
+    recurrent: Array | None = None
+    beta: Array | None = None
+    readout: Array | None = None
+    readout_beta: Array | None = None
 
 
-def of_layer(ran: Ran, spikes: Tensor, output: Tensor, current_wanted: bool) -> Gradients:
+def of_layer(ran: Ran, grad: Tensor, wanted: Wanted) -> Gradients:
     """From the gradient of the spikes (B, T, N), or that of the readout's potentials, to those of all parameters."""
-    found = Gradients()
-    readout_delta: Tensor | None = None
-    if ran.readout is not None:
-        readout_delta, found.readout_beta = _through_readout(ran, output.contiguous())
-        found.readout = torch.zeros_like(ran.readout)
-    if ran.weights is not None:
-        found.weights = torch.zeros_like(ran.weights)
-    beta = np.zeros(len(ran.beta))
-    if ran.recurrent is None:
-        _feed_forward(ran, spikes, readout_delta, current_wanted, found, beta)
-    else:
-        _recurrent(ran, spikes, readout_delta, found, beta)
-    found.beta = torch.from_numpy(beta).to(ran.potential.dtype)
+    found, upstream = Gradients(), array(grad)
+    outside = _outside(ran, upstream) if ran.readout is None else _through_readout(ran, upstream, wanted, found)
+    current_wanted = wanted.current or wanted.sources
+    run = _feed_forward if ran.recurrent is None else _recurrent
+    beta = run(ran, outside, current_wanted, found)
+    if wanted.beta:
+        each = beta[: ran.neurons] if ran.beta.ndim else beta.sum()
+        found.beta = each.astype(ran.potential.dtype)
     return found
 
 
-def of_sources(ran: Ran, current: Tensor | None, wanted: list[bool]) -> list[Tensor | None]:
+def of_sources(ran: Ran, current: Array | None, wanted: list[bool]) -> list[Tensor | None]:
     """Gradients of the sources' spikes; 0 for recordings in which a source had no input, since nothing leads on."""
     sent: list[Tensor | None] = [None] * len(wanted)
     if current is None or ran.weights is None:
         return sent
-    ends = np.cumsum(ran.call.sizes)
+    error, ends = torch.from_numpy(current), np.cumsum(ran.call.sizes)
     for i, (active, size) in enumerate(zip(ran.call.sources, ran.call.sizes, strict=True)):
         if not wanted[i]:
             continue
         back = ran.weights[ends[i] - size : ends[i]].t()
         if active.all():
-            sent[i] = current @ back
+            sent[i] = error @ back
         else:
             rows = torch.from_numpy(np.flatnonzero(active))
-            grad = current.new_zeros((*current.shape[:2], size))
-            grad[rows] = current[rows] @ back
+            grad = error.new_zeros((*error.shape[:2], size))
+            grad[rows] = error[rows] @ back
             sent[i] = grad
     return sent
 
 
-def _through_readout(ran: Ran, grad: Tensor) -> tuple[Tensor, Tensor]:
-    """Gradients of the readout's current, (B, T, O) or with `last` (B, 1, O), and of its decay."""
-    assert ran.readout_beta is not None
+Outside = tuple[Array, Array, Array, Array]  # what kernels take: `upstream`, `readout`, `readout_delta`, `decay`
+
+
+def _outside(ran: Ran, upstream: Array) -> Outside:
+    """Without a readout."""
+    b, t, _ = upstream.shape
+    return upstream, ran.empty(len(ran.potential), 0, WIDTH), ran.empty(b, t, 0), ran.empty(t)
+
+
+def _through_readout(ran: Ran, grad: Array, wanted: Wanted, found: Gradients) -> Outside:
+    """Fill in the gradients of the readout's weights and decay."""
+    assert ran.readout is not None and ran.readout_beta is not None and ran.output is not None
+    none, outward = ran.empty(0, 0, ran.neurons), packed(ran.readout.t())
+    found.readout = np.empty(ran.readout.shape, grad.dtype)
     if ran.call.last:
-        return grad, (grad[:, 0] * ran.sensitivity).sum()
-    delta = torch.empty_like(grad)
-    kernels.leaky_backward(grad.numpy(), grad.numpy().dtype.type(ran.readout_beta.item()), delta.numpy())
-    return delta, (delta[:, 1:] * ran.output[:, :-1]).sum()
+        assert ran.trace is not None
+        kernels.outer(ran.trace, grad[:, 0], found.readout)
+        if ran.sensitivity is not None:
+            found.readout_beta = (grad[:, 0] * ran.sensitivity).sum()
+        return none, outward, grad, ran.decay
+    delta = np.empty_like(grad)
+    kernels.leaky(grad, grad.dtype.type(ran.readout_beta.item()), delta)
+    given = (ran.call.active, ran.call.fired.bits, delta, found.readout)
+    ran.spread(kernels.readout, given, 6 * ran.call.rows)
+    if wanted.readout_beta:
+        found.readout_beta = (delta[:, 1:] * ran.output[:, :-1]).sum()
+    return none, outward, delta, np.ones(grad.shape[1], grad.dtype)
 
 
-def _feed_forward(
-    ran: Ran,
-    spikes: Tensor,
-    readout_delta: Tensor | None,
-    current_wanted: bool,
-    found: Gradients,
-    beta: npt.NDArray[np.float64],
-) -> None:
-    """Fill `found` and `beta`, neurons shared out over threads."""
-    b, t, n = ran.potential.shape
-    new = ran.potential.new_empty
-    delta = new((b if current_wanted else 0, t, n))
-    given = (
-        *ran.neuron,
-        array(new((0, 0, 0)) if ran.readout is not None else spikes),
-        array(new((0, n)) if ran.readout is None else ran.readout.t()),
-        array(new((b, t, 0)) if readout_delta is None else readout_delta),
-        array(ran.decay),
-        delta.numpy(),
-        array(new((0, n)) if found.weights is None else found.weights),
-        array(new((n, 0)) if found.readout is None else found.readout),
-        beta,
-    )
-    potential = ran.potential.numpy()
-    spread(lambda first, last: kernels.backward(*ran.call.input, potential, *given, first, last), n, NEURONS)
+def _feed_forward(ran: Ran, outside: Outside, current_wanted: bool, found: Gradients) -> Array:
+    """Fill `found` in; the gradient of each neuron's decay."""
+    b, t, n = ran.call.recordings, ran.call.steps, ran.neurons
+    delta, beta = ran.empty(b if current_wanted else 0, t, n), np.zeros(len(ran.potential) * WIDTH)
+    grad = np.empty((0 if ran.weights is None else len(ran.weights), n), delta.dtype)
+    left = (delta, ran.empty(len(ran.potential), len(grad), WIDTH), grad, beta)
+    outputs = 0 if ran.call.last else outside[1].shape[1]
+    operations = 2 * ran.call.spikes_in + ran.call.rows * (8 + outputs)
+    ran.spread(kernels.layer, (*ran.call.input, ran.potential, *ran.neuron, *outside, *left), operations)
     found.current = delta if current_wanted else None
+    found.weights = None if ran.weights is None else grad
+    return beta
 
 
-def _recurrent(
-    ran: Ran, spikes: Tensor, readout_delta: Tensor | None, found: Gradients, beta: npt.NDArray[np.float64]
-) -> None:
-    """Fill `found` and `beta`, step by step from the end: every error reaches every neuron through the step before."""
+def _recurrent(ran: Ran, outside: Outside, current_wanted: bool, found: Gradients) -> Array:
+    """The same, step by step from the end: every error reaches every neuron through the step before."""
     assert ran.recurrent is not None
-    b, t, n = ran.potential.shape
-    call, upstream = ran.call, spikes
-    if readout_delta is not None and ran.readout is not None and found.readout is not None:
-        if call.last:
-            readout_delta = readout_delta * ran.decay[:, None]  # (B, T, O)
-        upstream = readout_delta @ ran.readout.t()
-        _scatter(call.fired, readout_delta.contiguous(), 0, found.readout)
-    delta, later = torch.empty_like(ran.potential), ran.potential.new_zeros((b, n))
-    gradient, back, neuron = torch.empty_like(later), ran.recurrent.t().contiguous(), ran.neuron
-    arrays = (gradient.numpy(), ran.potential.numpy(), *neuron, later.numpy(), delta.numpy(), beta)
-    for step in range(t - 1, -1, -1):
-        torch.addmm(upstream[:, step], later, back, out=gradient)
-        kernels.backward_step(step, *arrays)
-    found.current, found.recurrent = delta, torch.zeros_like(ran.recurrent)
-    _scatter(call.fired, delta, 1, found.recurrent)
-    if found.weights is not None and call.events is not None:
-        _scatter(call.events, delta, 0, found.weights)
+    b, t, n = ran.call.recordings, ran.call.steps, ran.neurons
+    k = len(ran.potential)
+    delta, each = ran.empty(*ran.potential.shape), np.zeros((b, k * WIDTH), ran.potential.dtype)
+    given = (ran.potential, *ran.neuron, *outside, packed(ran.recurrent.t()), delta, each)
+    spread(lambda first, last: kernels.recurrent_layer(*given, first, last), b, k * ran.call.rows * n)
+    found.recurrent = _scattered(ran, ran.call.fired.events, delta, 1)
+    if ran.weights is not None and ran.call.events is not None:
+        found.weights = _scattered(ran, ran.call.events, delta, 0)
+    if current_wanted:
+        current = found.current = ran.empty(b, t, n)
+        spread(lambda first, last: kernels.unpack(delta, current, first, last), b, 2 * k * ran.call.rows)
+    return each.sum(0, dtype=np.float64)
 
 
-def _scatter(spikes: Spikes, delta: Tensor, delay: int, grad: Tensor) -> None:
-    arrays = (spikes.indptr, spikes.index, delta.numpy(), delay, grad.numpy())
-    spread(lambda first, last: kernels.scatter(*arrays, first, last), delta.shape[2], NEURONS)
+def _scattered(ran: Ran, spikes: Spikes, delta: Array, delay: int) -> Array:
+    """Gradient of the weights (channels, N) that the spikes meet."""
+    grad = np.empty((spikes.channels, ran.neurons), delta.dtype)
+    given = (spikes.indptr, spikes.index, delta, delay, ran.empty(len(delta), len(grad), WIDTH), grad)
+    ran.spread(kernels.scatter, given, 2 * len(spikes.index) + ran.call.rows)
+    return grad

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from snn_fusion.encoding.spikes import Spikes
 from snn_fusion.network.engine import Path, spiking_layer, spiking_readout
+from snn_fusion.network.frozen import Frozen
 from snn_fusion.network.neurons import LIF, Reset
 from snn_fusion.network.spike_train import SpikeTrain
 
@@ -81,3 +82,7 @@ class SpikingReadout(SpikingLayer):
             sources, self.neuron, self.readout, self.readout_beta, self.recurrent, last, self.path
         )
         return potential
+
+    def frozen(self) -> Frozen:
+        """For inference with the weights of now: the last potentials in microseconds, without torch."""
+        return Frozen(self.weights, self.neuron, self.readout, self.readout_beta, self.recurrent)

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from snn_fusion.encoding.spikes import Spikes
-from snn_fusion.network import gradients, kernels
-from snn_fusion.network.call import Call, array
+from snn_fusion.network import forward_kernels as kernels
+from snn_fusion.network import gradients
+from snn_fusion.network.call import Array, Call, Fired, array, blocks, packed, per_neuron, room
+from snn_fusion.network.lanes import WIDTH
 from snn_fusion.network.threads import spread
-
-RECORDINGS = 8  # fewer of them a thread cost more to hand over than it saves
 
 
 def scan(
@@ -27,21 +26,27 @@ def scan(
     readout: Tensor | None,  # (N, O)
     readout_beta: Tensor | None,
     handles: Sequence[Tensor | None],  # of each source of events, (B, T, channels), for its gradient
-) -> tuple[Tensor | None, Tensor]:
-    """Spikes (B, T, N) and readout potentials (B, T, O), or (B, 1, O) with `call.last`.
+) -> tuple[Tensor | None, Tensor | None]:
+    """Spikes (B, T, N) or readout potentials (B, T, O), with `call.last` (B, 1, O).
 
-    With a readout, or without gradients, there is no tensor of spikes: they are in `call.fired` as events.
+    With a readout, or without gradients, there is no tensor of spikes: they are in `call.fired`.
     """
-    source = weights if current is None else current
-    assert source is not None
     tensors = (current, weights, recurrent, beta, readout, readout_beta)
     if torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in (*tensors, *handles)):
-        each = beta.expand(source.shape[-1])
-        layer = (current, weights, recurrent, each, readout, readout_beta)
-        spikes, output = _Scan.apply(call, *layer, *handles)  # type: ignore[no-untyped-call]
-        return (spikes if readout is None else None), output
-    _, output, _ = _run(call, *tensors, keep=False)
-    return None, torch.from_numpy(output)
+        result: Tensor = _Scan.apply(call, *tensors, *handles)  # type: ignore[no-untyped-call]
+        return (result, None) if readout is None else (None, result)
+    output = _run(call, *tensors, keep=False).output
+    return None, None if output is None else torch.from_numpy(output)
+
+
+@dataclass(frozen=True)
+class Passed:
+    """What a forward pass leaves: `potential` (K, B, T, WIDTH), readout potentials, and with `call.last` the traces."""
+
+    potential: Array
+    output: Array | None = None
+    trace: Array | None = None  # (B, K * WIDTH)
+    sensitivity: Array | None = None  # (B, O): d output / d readout_beta, if that is wanted
 
 
 def _run(
@@ -53,54 +58,71 @@ def _run(
     readout: Tensor | None,
     readout_beta: Tensor | None,
     keep: bool,
-) -> tuple[npt.NDArray[Any], npt.NDArray[Any], npt.NDArray[Any]]:
-    """Potentials of the layer and of the readout, and the last readout potential's derivative by its decay."""
-    source = array(weights if current is None else current)  # type: ignore[arg-type]
-    b, t, n, dtype = call.recordings, call.steps, source.shape[-1], source.dtype
-    decays = array(beta) if beta.ndim else np.full(n, beta.item(), dtype)
-    kept = t if keep else min(t, 2)
-    potential = np.empty((b, kept, n), dtype) if current is None else source.copy()
-    fired, counts = np.empty((b, t * n), np.int32), np.empty(b * t, np.int32)
-    outward = np.empty((n, 0), dtype) if readout is None else array(readout)
-    output = np.empty((b, 1 if call.last else t, outward.shape[1]), dtype)
-    sensitivity = np.empty((b, outward.shape[1]), dtype)
-    inward = np.empty((0, n), dtype) if weights is None else source
-    back = np.empty((0, 0), dtype) if recurrent is None else array(recurrent)
-    outer = dtype.type(0.0 if readout_beta is None else readout_beta.item())
-    threshold, _, reset = call.neuron(dtype.type)
-    layer = (inward, back, decays, threshold, reset)
-    filled = (potential, fired, counts, output, sensitivity)
+) -> Passed:
+    source = weights if current is None else current
+    assert source is not None
+    n, b, t, decays = source.shape[-1], call.recordings, call.steps, per_neuron(beta, source.shape[-1])
+    k, dtype = blocks(n), decays.dtype
+    potential = room(k, b if keep or recurrent is not None else 0, t, WIDTH, dtype=dtype)
+    bits = np.empty((k, b, t), np.uint32)
+    given = np.empty((0, 0, n), dtype) if current is None else array(current)
+    rows = np.empty((k, 0, WIDTH), dtype) if weights is None else packed(weights)
+    neuron, left = (decays, call.threshold, call.reset_code), (potential, bits)
+    inward = (*call.input, given, rows, *neuron, recurrent is None, *left)
+    spread(lambda first, last: kernels.layer(*inward, first, last), k * b, k * (call.spikes_in + 6 * call.rows))
+    if recurrent is not None:
+        back = (call.active, packed(recurrent), *neuron, *left)
+        spread(lambda first, last: kernels.recurrent_layer(*back, first, last), b, 12 * k * call.rows)
+    call.fired = Fired(bits, n)
+    if readout is None or readout_beta is None:
+        return Passed(potential)
+    if call.last:
+        return Passed(potential, *_read_last(call, readout, readout_beta))
+    output = np.empty((b, t, readout.shape[1]), dtype)
+    outward = (call.active, bits, packed(readout), readout_beta.item(), output)
+    spread(lambda first, last: kernels.readout(*outward, first, last), b, 8 * k * call.rows)
+    return Passed(potential, output)
 
-    def work(first: int, last: int) -> None:
-        kernels.forward(*call.input, *layer, outward, outer, *filled, first, last)
 
-    spread(work, b, RECORDINGS)
-    indptr, index = kernels.compact(fired, counts)
-    call.fired = Spikes(indptr, index, n)
-    return potential, output, sensitivity
+def _read_last(call: Call, readout: Tensor, readout_beta: Tensor) -> tuple[Array, Array, Array | None]:
+    """The readout's last potential (B, 1, O) by what each neuron leaves in it: it is linear in the spikes."""
+    bits, b, rows, derive = call.fired.bits, call.recordings, packed(readout), readout_beta.requires_grad
+    trace = room(b, len(bits) * WIDTH, dtype=rows.dtype)
+    slope = room(b if derive else 0, len(bits) * WIDTH, dtype=rows.dtype)
+    traced = (call.active, bits, readout_beta.item(), trace, slope)
+    spread(lambda first, last: kernels.traces(*traced, first, last), len(bits) * b, 4 * bits.size)
+    sensitivity = _times(slope, rows, readout.shape[1]) if derive else None
+    return _times(trace, rows, readout.shape[1])[:, None], trace, sensitivity
+
+
+def _times(rows: Array, weights: Array, columns: int) -> Array:
+    out = np.empty((len(rows), columns), rows.dtype)
+    operations = len(rows) * weights.size // WIDTH
+    spread(lambda first, last: kernels.times(rows, weights, out, first, last), len(rows), operations)
+    return out
 
 
 class _Scan(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, call: Call, *tensors: Any) -> tuple[Tensor, Tensor]:
-        current, weights, recurrent, beta, readout, readout_beta, *handles = tensors
-        arrays = _run(call, current, weights, recurrent, beta, readout, readout_beta, keep=True)
-        potential, output, sensitivity = map(torch.from_numpy, arrays)
+    def forward(ctx: Any, call: Call, *tensors: Any) -> Tensor:
+        layer, handles = tensors[:6], tensors[6:]
+        passed = _run(call, *layer, keep=True)
         ctx.call, ctx.wanted = call, [h is not None and h.requires_grad for h in handles]
-        ctx.save_for_backward(weights, recurrent, beta, readout, readout_beta, potential, output, sensitivity)
-        if readout is not None:
-            spikes = potential.new_empty(0)
-            ctx.mark_non_differentiable(spikes)
-        else:
-            spikes = (potential > call.threshold).to(potential.dtype)
-        return spikes, output
+        left = (passed.potential, passed.output, passed.trace, passed.sensitivity)
+        ctx.save_for_backward(*layer[1:], *(None if one is None else torch.from_numpy(one) for one in left))
+        if passed.output is not None:
+            return torch.from_numpy(passed.output)
+        dense = call.fired.events.dense().reshape(call.recordings, call.steps, -1)
+        return torch.from_numpy(dense).to(layer[3].dtype)
 
     @staticmethod
     def backward(ctx: Any, *grads: Any) -> Any:
-        ran = gradients.Ran(ctx.call, *ctx.saved_tensors)
-        current_wanted = ctx.needs_input_grad[1]
-        found = gradients.of_layer(ran, grads[0], grads[1], current_wanted or any(ctx.wanted))
+        tensors = ctx.saved_tensors
+        left = (None if one is None else one.numpy() for one in tensors[5:])
+        ran = gradients.Ran(ctx.call, *tensors[:5], *left)
+        wanted = gradients.Wanted(ctx.needs_input_grad[1], any(ctx.wanted), *ctx.needs_input_grad[4:7:2])
+        found = gradients.of_layer(ran, grads[0], wanted)
         sent = gradients.of_sources(ran, found.current, ctx.wanted)
-        current = found.current if current_wanted else None
-        layer = (found.weights, found.recurrent, found.beta, found.readout, found.readout_beta)
-        return None, current, *layer, *sent
+        current = found.current if wanted.current else None
+        given = (current, found.weights, found.recurrent, found.beta, found.readout, found.readout_beta)
+        return None, *(None if one is None else torch.from_numpy(np.asarray(one)) for one in given), *sent

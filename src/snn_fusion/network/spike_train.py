@@ -11,6 +11,7 @@ from torch import Tensor
 
 from snn_fusion.encoding.spikes import Spikes
 from snn_fusion.errors import BadInput
+from snn_fusion.network.call import Fired
 from snn_fusion.network.checks import check_spikes
 
 
@@ -18,14 +19,15 @@ from snn_fusion.network.checks import check_spikes
 class SpikeTrain:
     """Spikes of `recordings` recordings, T steps each, over a layer's neurons or an encoder's channels.
 
-    `events` and `dense` (B, T, channels) are the same spikes; one of them may be missing, and gradients flow through
-    `dense`. `active` (B,) is false where nothing at all came into the layer, so that no weight before it can matter.
+    `events`, `fired` (as a layer leaves them) and `dense` (B, T, channels) are the same spikes; only one must be there,
+    and gradients flow through `dense`. `active` (B,) is false where nothing at all came into the layer, so that no weight before it can matter.
     """
 
     recordings: int
     events: Spikes | None = None
     dense: Tensor | None = None
     active: npt.NDArray[np.bool_] | None = None
+    fired: Fired | None = None
 
     @classmethod
     def of(cls, spikes: Spikes, recordings: int) -> SpikeTrain:
@@ -47,23 +49,30 @@ class SpikeTrain:
 
     @property
     def channels(self) -> int:
+        if self.fired is not None:
+            return self.fired.neurons
         return self.events.channels if self.events is not None else self._dense.shape[2]
 
     @property
     def steps(self) -> int:
+        if self.fired is not None:
+            return self.fired.bits.shape[2]
         return self.events.rows // self.recordings if self.events is not None else self._dense.shape[1]
 
     @property
     def density(self) -> float:
         """Share of (recording, step, channel) with a spike."""
-        if self.events is None:
+        if self.events is None and self.fired is None:
             return float(self._dense.detach().mean())
-        return len(self.events.index) / (self.events.rows * self.events.channels)
+        events = self.as_events()
+        return len(events.index) / (events.rows * events.channels)
 
     def as_events(self) -> Spikes:
-        """The spikes as events, made from the tensor if need be."""
+        """The spikes as events, made from what is there if need be."""
         if self.events is not None:
             return self.events
+        if self.fired is not None:
+            return self.fired.events
         return Spikes.from_dense(self._dense.detach().cpu().numpy().reshape(-1, self.channels) > 0)
 
     def as_dense(self, like: Tensor) -> Tensor:

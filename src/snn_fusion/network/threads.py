@@ -8,18 +8,22 @@ from concurrent.futures import ThreadPoolExecutor
 
 import torch
 
+# Operations on a block of neurons that take about as long as handing work to another thread and waiting for it.
+HAND_OVER = 30_000
+
 _pools: dict[int, ThreadPoolExecutor] = {}
 os.register_at_fork(after_in_child=_pools.clear)  # a child has none of its parent's threads
 
 
-def spread(work: Callable[[int, int], None], total: int, least: int = 1) -> None:
+def spread(work: Callable[[int, int], None], total: int, operations: int) -> None:
     """Call `work(first, last)` for consecutive parts of 0 ... total, in up to `torch.get_num_threads()` threads.
 
-    A part has at least `least` items; a single part runs in the calling thread. May be called by several threads at
-    once. Raises what a part raised, when all parts have ended.
+    `operations` on blocks of neurons are the whole work; a part is worth handing over, or else there is only one, which
+    runs in the calling thread. May be called by several threads at once. Raises what a part raised, when all parts
+    have ended.
     """
     threads = torch.get_num_threads()
-    parts = max(1, min(threads, total // least))
+    parts = max(1, min(threads, total, operations // HAND_OVER))
     if parts == 1:
         work(0, total)
         return
