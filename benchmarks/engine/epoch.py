@@ -47,7 +47,7 @@ class Trainee:
 
     def __init__(self, network: nn.Module, rate: float) -> None:
         self.network = network
-        self.optimiser = torch.optim.Adam(network.parameters(), rate)
+        self.optimiser = torch.optim.Adam(network.parameters(), rate, fused=True)
 
     def step(self, potential: Tensor, samples: Samples) -> float:
         loss = loss_of(potential, torch.from_numpy(samples.label))

@@ -132,3 +132,33 @@ def test_whatever_comes_in_is_computed_rightly_or_refused(
     found = net(train)
     net.path = "torch"
     torch.testing.assert_close(found, net(same))
+
+
+def test_a_network_with_nan_is_not_frozen() -> None:
+    net = SpikingReadout(6, 8, 3)
+    net.readout.data[2, 1] = torch.nan
+    with pytest.raises(BadInput, match=r"readout.*NaN"):
+        net.frozen()
+
+
+@pytest.mark.parametrize(
+    ("indptr", "index", "message"),
+    [
+        ([0, 2, 2], [1, 6], r"index\[1\].*channel 6"),
+        ([0, 2, 2], [-1, 3], r"index\[0\].*channel -1"),
+        ([0, 2, 2], [3, 3], r"index\[1\].*channel 3"),
+        ([0, 2, 1], [3, 4], r"indptr"),
+        ([0, 1, 3], [3, 4], r"indptr"),
+        ([0], [], r"indptr"),
+    ],
+)
+def test_a_frozen_network_refuses_events_that_do_not_fit(indptr: list[int], index: list[int], message: str) -> None:
+    frozen = SpikingReadout(6, 8, 3).frozen()
+    with pytest.raises(BadInput, match=message):
+        frozen(Spikes(np.array(indptr, np.int32), np.array(index, np.int32), 6))
+    with pytest.raises(BadInput, match="channels"):
+        frozen(Spikes.empty(4, 7))
+    with pytest.raises(BadInput, match="whole steps"):
+        frozen(Spikes.empty(5, 6), 2)
+    with pytest.raises(BadInput, match="indptr"):
+        frozen(Spikes(np.zeros(3), np.zeros(0, np.int32), 6))  # type: ignore[arg-type]

@@ -19,7 +19,6 @@ from snn_fusion.network.neurons import Reset
 
 Array = npt.NDArray[Any]
 Bools = npt.NDArray[np.bool_]
-PACKED = "_snn_fusion_packed"  # attribute of a tensor: address, version and the values in blocks
 
 
 def array(tensor: Tensor) -> Array:
@@ -43,16 +42,10 @@ def room(*shape: int, dtype: Any) -> Array:
 
 
 def packed(matrix: Tensor) -> Array:
-    """(rows, N) -> (K, rows, WIDTH); done again only if torch says that the values have changed since the last time."""
-    state = None if matrix.is_inference() else (matrix.data_ptr(), matrix._version)
-    known: tuple[Any, Array] | None = getattr(matrix, PACKED, None)
-    if known is not None and known[0] == state:
-        return known[1]
+    """(rows, N) -> (K, rows, WIDTH)."""
     values = array(matrix)
     out = room(blocks(values.shape[1]), len(values), WIDTH, dtype=values.dtype)
     forward_kernels.pack(values, out)
-    if state is not None:
-        setattr(matrix, PACKED, (state, out))
     return out
 
 
@@ -74,7 +67,8 @@ class Fired:
     @cached_property
     def events(self) -> Spikes:
         """The same as events."""
-        return Spikes(*forward_kernels.events(self.bits), self.neurons)
+        indptr, index = forward_kernels.events(self.bits)
+        return Spikes(indptr, index, self.neurons)
 
 
 @dataclass

@@ -18,7 +18,6 @@ FLOATS: dict[torch.dtype, tuple[Any, int]] = {
     torch.float32: (np.int32, 0x7F800000),
     torch.float64: (np.int64, 0x7FF0000000000000),
 }
-SEEN = "_snn_fusion_finite"  # attribute of a tensor: address and version in which all of its values were finite
 
 
 def check_spikes(spikes: Spikes, recordings: int) -> None:
@@ -66,17 +65,7 @@ def check_tensor(name: str, tensor: Tensor, shape: tuple[int, ...], like: Tensor
 
 
 def _finite(tensor: Tensor) -> bool:
-    """Looks at the values only if torch says that they have changed since the last time: answers take microseconds."""
-    seen = None if tensor.is_inference() else (tensor.data_ptr(), tensor._version)
-    if seen is not None and getattr(tensor, SEEN, None) == seen:
-        return True
-    good = _all_finite(tensor.detach())
-    if good:
-        setattr(tensor, SEEN, seen)
-    return good
-
-
-def _all_finite(values: Tensor) -> bool:
+    values = tensor.detach()
     if values.device.type != "cpu" or values.dtype not in FLOATS or not values.is_contiguous():
         return bool(torch.isfinite(values).all())
     whole, infinity = FLOATS[values.dtype]
@@ -90,21 +79,19 @@ def sound(indptr: Int32, index: Int32, channels: int) -> bool:
 
     In rows that ascend, channels descend as often as between the end of a row and the next one that has spikes.
     """
-    wrong = 0
     for row in range(len(indptr) - 1):
-        wrong += indptr[row + 1] < indptr[row]
-    if wrong:
-        return False
-    for k in range(len(index)):
-        wrong += index[k] < 0 or index[k] >= channels
-    descents = between = 0
+        if indptr[row + 1] < indptr[row]:
+            return False
+    largest, descents, between = np.uint32(0), np.int32(0), 0  # a negative channel is a very large one
+    for channel in index.view(np.uint32):
+        largest = max(largest, channel)
     for k in range(len(index) - 1):
-        descents += index[k + 1] <= index[k]
+        descents = np.int32(descents + np.int32(index[k + 1] <= index[k]))
     for row in range(len(indptr) - 1):
         k = indptr[row]
         if 0 < k < indptr[row + 1]:
             between += index[k] <= index[k - 1]
-    return wrong == 0 and descents == between
+    return bool(descents == between and (len(index) == 0 or largest < channels))
 
 
 @njit(cache=True, nogil=True, error_model="numpy")

@@ -41,10 +41,10 @@ def spiking_layer(
     path = path or choose_path(sources)
     if path == "torch":
         spikes = lif_scan(_current_by_torch(sources), neuron, recurrent)
-        return SpikeTrain(len(spikes), dense=spikes)
+        return SpikeTrain(len(spikes), tensor=spikes)
     call, current, weights = _prepare(sources, neuron, path)
-    fired, _ = scan(call, current, weights, recurrent, _clamped(neuron.beta), None, None, _handles(sources, path))
-    return SpikeTrain(call.recordings, None, fired, call.active, call.fired)
+    link, _ = scan(call, current, weights, recurrent, _clamped(neuron.beta), None, None, _handles(sources, path))
+    return SpikeTrain(call.recordings, fired=call.fired, link=link, active=call.active)
 
 
 def spiking_readout(
@@ -70,12 +70,13 @@ def spiking_readout(
     if path == "torch":
         spikes = lif_scan(_current_by_torch(sources), neuron, recurrent)
         potential = li_scan(spikes @ readout, readout_beta)
-        return (potential[:, -1] if last else potential), SpikeTrain(len(spikes), dense=spikes.detach())
+        return (potential[:, -1] if last else potential), SpikeTrain(len(spikes), tensor=spikes.detach())
     call, current, weights = _prepare(sources, neuron, path, last)
     beta, outer = _clamped(neuron.beta), _clamped(readout_beta)
-    _, potential = scan(call, current, weights, recurrent, beta, readout, outer, _handles(sources, path))
-    assert potential is not None
-    return (potential[:, 0] if last else potential), SpikeTrain(call.recordings, None, None, call.active, call.fired)
+    _, output = scan(call, current, weights, recurrent, beta, readout, outer, _handles(sources, path))
+    assert output is not None
+    train = SpikeTrain(call.recordings, fired=call.fired, active=call.active)
+    return (output[:, 0] if last else output), train
 
 
 def choose_path(sources: Sources) -> Path:
@@ -106,8 +107,8 @@ def _check(sources: Sources, neuron: LIF, recurrent: Tensor | None) -> Tensor:
         if (train.recordings, train.steps) != shape:
             found = f"{train.recordings} recordings of {train.steps} steps beside {shape[0]} of {shape[1]}"
             raise BadInput("sources", found, "give the same recordings for every source")
-        if train.dense is not None and (train.dense.device, train.dense.dtype) != (like.device, like.dtype):
-            found = f"{train.dense.dtype} on {train.dense.device}, and weights {like.dtype} on {like.device}"
+        if train.tensor is not None and (train.tensor.device, train.tensor.dtype) != (like.device, like.dtype):
+            found = f"{train.tensor.dtype} on {train.tensor.device}, and weights {like.dtype} on {like.device}"
             raise BadInput("spikes", found, "use one device and precision")
     if recurrent is not None:
         check_tensor("recurrent weights", recurrent, (like.shape[1], like.shape[1]), like)
@@ -132,14 +133,14 @@ def _prepare(
 
 
 def _handles(sources: Sources, path: Path) -> list[Tensor | None]:
-    return [train.dense for train, _ in sources] if path == "events" else []
+    return [train.differentiable for train, _ in sources] if path == "events" else []
 
 
 def _current_by_torch(sources: Sources) -> Tensor:
     total: Tensor | None = None
     for train, weights in sources:
-        if train.dense is not None:
-            current = train.dense @ weights
+        if train.differentiable is not None:
+            current = train.as_dense(weights) @ weights
         else:
             current = gather(train.as_events(), weights).view(train.recordings, train.steps, -1)
         total = current if total is None else total + current

@@ -13,7 +13,7 @@ from snn_fusion.encoding.spikes import Int32, Spikes
 from snn_fusion.errors import BadInput
 from snn_fusion.network import forward_kernels as kernels
 from snn_fusion.network.call import packed, per_neuron
-from snn_fusion.network.checks import check_spikes, sound
+from snn_fusion.network.checks import FLOATS, check_spikes, check_tensor, sound
 from snn_fusion.network.forward_kernels import Floats
 from snn_fusion.network.lanes import WIDTH
 from snn_fusion.network.neurons import LIF
@@ -23,16 +23,25 @@ from snn_fusion.network.threads import spread
 class Frozen:
     """What `engine.spiking_readout` gives with `last`, for inference: no torch, no gradients, no state between calls.
 
-    The weights are copied: later changes of the tensors don't reach it.
+    The weights are copied: later changes of the tensors don't reach it. Raises BadInput.
     """
 
     def __init__(
         self, weights: Tensor, neuron: LIF, readout: Tensor, readout_beta: Tensor, recurrent: Tensor | None = None
     ) -> None:
+        if weights.device.type != "cpu" or weights.dtype not in FLOATS:
+            found = f"are {weights.dtype} on {weights.device}"
+            raise BadInput("weights", found, "freeze on the CPU, in single or double precision")
         n = weights.shape[1]
+        given = {"weights": (weights, tuple(weights.shape)), "readout": (readout, (n, readout.shape[1]))}
+        given |= {"beta": (neuron.beta, tuple(neuron.beta.shape)), "readout beta": (readout_beta, ())}
+        for name, (tensor, shape) in (
+            given | ({} if recurrent is None else {"recurrent": (recurrent, (n, n))})
+        ).items():
+            check_tensor(name, tensor, shape, weights)
         self.channels, self.outputs = weights.shape[0], readout.shape[1]
-        rows, outward = packed(weights.detach().clone()), packed(readout.detach().clone())
-        back = np.empty((len(rows), 0, WIDTH), rows.dtype) if recurrent is None else packed(recurrent.detach().clone())
+        rows, outward = packed(weights), packed(readout)
+        back = np.empty((len(rows), 0, WIDTH), rows.dtype) if recurrent is None else packed(recurrent)
         decay = per_neuron(neuron.beta.detach().clamp(0, 1), n)
         layer = (decay, float(neuron.threshold), kernels.RESETS.index(neuron.reset))
         self._fixed = (rows, back, *layer, outward, float(readout_beta.detach().clamp(0, 1)))
@@ -87,7 +96,9 @@ def _answer(
     bits = np.empty((blocks, here, steps), np.uint32)
     potential = np.empty((blocks, 0 if plain else here, steps, WIDTH), weights.dtype)
     current, slope = np.empty((0, 0, 0), weights.dtype), np.empty((0, 0), weights.dtype)
-    kernels.layer(active, rows, index, current, weights, beta, threshold, reset, plain, potential, bits, 0, blocks * here)
+    kernels.layer(
+        active, rows, index, current, weights, beta, threshold, reset, plain, potential, bits, 0, blocks * here
+    )
     if not plain:
         kernels.recurrent_layer(active, recurrent, beta, threshold, reset, potential, bits, 0, here)
     trace = np.empty((here, blocks * WIDTH), weights.dtype)

@@ -167,7 +167,8 @@ def _recurrent(ran: Ran, outside: Outside, current_wanted: bool, found: Gradient
     if current_wanted:
         current = found.current = ran.empty(b, t, n)
         spread(lambda first, last: kernels.unpack(delta, current, first, last), b, 2 * k * ran.call.rows)
-    return each.sum(0, dtype=np.float64)
+    total: Array = each.sum(0, dtype=np.float64)
+    return total
 
 
 def _scattered(ran: Ran, spikes: Spikes, delta: Array, delay: int) -> Array:

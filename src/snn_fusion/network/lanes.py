@@ -68,7 +68,7 @@ def _masked(builder: Any, name: str, vector: Any, kind: Any, result: Any, argume
     return builder.call(cgutils.get_or_insert_function(builder.module, called, full), arguments)
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def load(typing: Any, array: Any, offset: Any) -> Any:
     """array[offset : offset + WIDTH]."""
 
@@ -80,7 +80,7 @@ def load(typing: Any, array: Any, offset: Any) -> Any:
     return Lanes(array.dtype)(array, types.intp), generate
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def store(typing: Any, array: Any, offset: Any, lanes: Any) -> Any:
     """array[offset : offset + WIDTH] = lanes."""
 
@@ -92,7 +92,7 @@ def store(typing: Any, array: Any, offset: Any, lanes: Any) -> Any:
     return types.void(array, types.intp, lanes), generate
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def expect(typing: Any, array: Any, offset: Any) -> Any:
     """Tell the caches that array[offset : offset + WIDTH] will be read or written soon."""
 
@@ -108,7 +108,7 @@ def expect(typing: Any, array: Any, offset: Any) -> Any:
     return types.void(array, types.intp), generate
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def load_first(typing: Any, array: Any, offset: Any, count: Any) -> Any:
     """array[offset : offset + count], and 0 in the lanes after these; memory beyond them is not touched."""
 
@@ -122,7 +122,7 @@ def load_first(typing: Any, array: Any, offset: Any, count: Any) -> Any:
     return Lanes(array.dtype)(array, types.intp, types.intp), generate
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def store_first(typing: Any, array: Any, offset: Any, lanes: Any, count: Any) -> Any:
     """array[offset : offset + count] = the first of the lanes."""
 
@@ -136,7 +136,7 @@ def store_first(typing: Any, array: Any, offset: Any, lanes: Any, count: Any) ->
     return types.void(array, types.intp, lanes, types.intp), generate
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def fill(typing: Any, number: Any) -> Any:
     """The same number in every lane."""
 
@@ -146,7 +146,7 @@ def fill(typing: Any, number: Any) -> Any:
     return Lanes(number)(number), generate
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def at(typing: Any, array: Any, offset: Any) -> Any:
     """The number at an offset; unlike `array[offset]` without looking whether to count from the end."""
     whole = isinstance(array.dtype, types.Integer) and array.dtype.signed
@@ -159,7 +159,7 @@ def at(typing: Any, array: Any, offset: Any) -> Any:
     return (types.intp if whole else array.dtype)(array, types.intp), generate
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def add_product(typing: Any, total: Any, x: Any, y: Any) -> Any:
     """total + x * y, in one rounding where the processor does that in one instruction."""
 
@@ -174,7 +174,7 @@ def add_product(typing: Any, total: Any, x: Any, y: Any) -> Any:
 
 
 def _arithmetic(symbol: Callable[[Any, Any], Any], instruction: str) -> None:
-    @intrinsic  # type: ignore[untyped-decorator]
+    @intrinsic
     def both(typing: Any, x: Any, y: Any) -> Any:
         return x(x, y), lambda context, builder, signature, values: getattr(builder, instruction)(*values)
 
@@ -188,7 +188,7 @@ for _symbol, _instruction in ((operator.add, "fadd"), (operator.sub, "fsub"), (o
 _arithmetic(operator.truediv, "fdiv")
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def magnitude(typing: Any, lanes: Any) -> Any:
     """|x| in each lane."""
 
@@ -199,7 +199,7 @@ def magnitude(typing: Any, lanes: Any) -> Any:
     return lanes(lanes), generate
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def where_above(typing: Any, lanes: Any, limit: Any, x: Any, y: Any) -> Any:
     """x where lanes > limit, y elsewhere."""
 
@@ -209,7 +209,7 @@ def where_above(typing: Any, lanes: Any, limit: Any, x: Any, y: Any) -> Any:
     return lanes(lanes, lanes, lanes, lanes), generate
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def bits_above(typing: Any, lanes: Any, limit: Any) -> Any:
     """Bit n is set where lane n > limit."""
 
@@ -219,7 +219,7 @@ def bits_above(typing: Any, lanes: Any, limit: Any) -> Any:
     return types.uint32(lanes, lanes), generate
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def where_bits(typing: Any, bits: Any, x: Any, y: Any) -> Any:
     """x where the lane's bit is set, y elsewhere."""
 
@@ -230,7 +230,7 @@ def where_bits(typing: Any, bits: Any, x: Any, y: Any) -> Any:
     return x(types.uint32, x, x), generate
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def lowest_bit(typing: Any, bits: Any) -> Any:
     """Number of the lowest bit that is set; there must be one."""
 
@@ -240,7 +240,7 @@ def lowest_bit(typing: Any, bits: Any) -> Any:
     return types.intp(types.uint32), generate
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def count_bits(typing: Any, bits: Any) -> Any:
     """How many bits are set."""
 
@@ -250,7 +250,7 @@ def count_bits(typing: Any, bits: Any) -> Any:
     return types.intp(types.uint32), generate
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def widened(typing: Any, lanes: Any) -> Any:
     """The same numbers in double precision."""
 

@@ -27,15 +27,15 @@ def scan(
     readout_beta: Tensor | None,
     handles: Sequence[Tensor | None],  # of each source of events, (B, T, channels), for its gradient
 ) -> tuple[Tensor | None, Tensor | None]:
-    """Spikes (B, T, N) or readout potentials (B, T, O), with `call.last` (B, 1, O).
+    """A link (B, T, N) for gradients by the spikes, or readout potentials (B, T, O), with `call.last` (B, 1, O).
 
-    With a readout, or without gradients, there is no tensor of spikes: they are in `call.fired`.
+    The spikes are in `call.fired`. With a readout, or without gradients, there is no link.
     """
     tensors = (current, weights, recurrent, beta, readout, readout_beta)
     if torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in (*tensors, *handles)):
         result: Tensor = _Scan.apply(call, *tensors, *handles)  # type: ignore[no-untyped-call]
         return (result, None) if readout is None else (None, result)
-    output = _run(call, *tensors, keep=False).output
+    output = _run(call, False, *tensors).output
     return None, None if output is None else torch.from_numpy(output)
 
 
@@ -51,13 +51,13 @@ class Passed:
 
 def _run(
     call: Call,
+    keep: bool,  # potentials, for the gradient
     current: Tensor | None,
     weights: Tensor | None,
     recurrent: Tensor | None,
     beta: Tensor,
     readout: Tensor | None,
     readout_beta: Tensor | None,
-    keep: bool,
 ) -> Passed:
     source = weights if current is None else current
     assert source is not None
@@ -106,14 +106,14 @@ class _Scan(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, call: Call, *tensors: Any) -> Tensor:
         layer, handles = tensors[:6], tensors[6:]
-        passed = _run(call, *layer, keep=True)
+        passed = _run(call, True, *layer)
         ctx.call, ctx.wanted = call, [h is not None and h.requires_grad for h in handles]
         left = (passed.potential, passed.output, passed.trace, passed.sensitivity)
         ctx.save_for_backward(*layer[1:], *(None if one is None else torch.from_numpy(one) for one in left))
         if passed.output is not None:
             return torch.from_numpy(passed.output)
-        dense = call.fired.events.dense().reshape(call.recordings, call.steps, -1)
-        return torch.from_numpy(dense).to(layer[3].dtype)
+        link: Tensor = layer[3].new_zeros(()).expand(call.recordings, call.steps, call.fired.neurons)
+        return link
 
     @staticmethod
     def backward(ctx: Any, *grads: Any) -> Any:

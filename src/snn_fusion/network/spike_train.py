@@ -1,8 +1,10 @@
-"""What passes between layers: the spikes of a batch, as events, as a tensor that carries gradients, or both."""
+"""What passes between layers: the spikes of a batch as events, as a layer's kernels leave them, or as a tensor."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,15 +21,17 @@ from snn_fusion.network.checks import check_spikes
 class SpikeTrain:
     """Spikes of `recordings` recordings, T steps each, over a layer's neurons or an encoder's channels.
 
-    `events`, `fired` (as a layer leaves them) and `dense` (B, T, channels) are the same spikes; only one must be there,
-    and gradients flow through `dense`. `active` (B,) is false where nothing at all came into the layer, so that no weight before it can matter.
+    `events`, `fired` and `tensor` (B, T, channels) are the same spikes, and one of them is there. Gradients flow
+    through `tensor`, or through `link`, which has its shape and no values: `dense` puts them in when somebody asks.
+    `active` (B,) is false where nothing at all came into the layer, so that no weight before it can matter.
     """
 
     recordings: int
     events: Spikes | None = None
-    dense: Tensor | None = None
-    active: npt.NDArray[np.bool_] | None = None
     fired: Fired | None = None
+    tensor: Tensor | None = None
+    link: Tensor | None = None
+    active: npt.NDArray[np.bool_] | None = None
 
     @classmethod
     def of(cls, spikes: Spikes, recordings: int) -> SpikeTrain:
@@ -45,27 +49,43 @@ class SpikeTrain:
         values = spikes.detach()
         if not bool(((values == 0) | (values == 1)).all()):
             raise BadInput("spikes", "hold values that are neither 0 nor 1", "encode them first")
-        return cls(len(spikes), dense=spikes)
+        return cls(len(spikes), tensor=spikes)
 
     @property
     def channels(self) -> int:
         if self.fired is not None:
             return self.fired.neurons
-        return self.events.channels if self.events is not None else self._dense.shape[2]
+        return self.events.channels if self.events is not None else self._tensor.shape[2]
 
     @property
     def steps(self) -> int:
         if self.fired is not None:
-            return self.fired.bits.shape[2]
-        return self.events.rows // self.recordings if self.events is not None else self._dense.shape[1]
+            return int(self.fired.bits.shape[2])
+        return self.events.rows // self.recordings if self.events is not None else self._tensor.shape[1]
 
     @property
     def density(self) -> float:
         """Share of (recording, step, channel) with a spike."""
-        if self.events is None and self.fired is None:
-            return float(self._dense.detach().mean())
+        if self.tensor is not None:
+            return float(self.tensor.detach().mean())
         events = self.as_events()
         return len(events.index) / (events.rows * events.channels)
+
+    @property
+    def differentiable(self) -> Tensor | None:
+        """Where gradients by the spikes go."""
+        return self.tensor if self.link is None else self.link
+
+    @cached_property
+    def dense(self) -> Tensor:
+        """The spikes as a tensor of 0 and 1, (B, T, channels); with gradients where there are any."""
+        if self.tensor is not None:
+            return self.tensor
+        values = torch.from_numpy(self.as_events().dense()).view(self.recordings, self.steps, self.channels)
+        if self.link is None:
+            return values
+        valued: Tensor = _Valued.apply(self.link, values.to(self.link.dtype))  # type: ignore[no-untyped-call]
+        return valued
 
     def as_events(self) -> Spikes:
         """The spikes as events, made from what is there if need be."""
@@ -73,14 +93,11 @@ class SpikeTrain:
             return self.events
         if self.fired is not None:
             return self.fired.events
-        return Spikes.from_dense(self._dense.detach().cpu().numpy().reshape(-1, self.channels) > 0)
+        return Spikes.from_dense(self._tensor.detach().cpu().numpy().reshape(-1, self.channels) > 0)
 
     def as_dense(self, like: Tensor) -> Tensor:
-        """The spikes as a tensor of the dtype and on the device of `like`, made from the events if need be."""
-        if self.dense is not None:
-            return self.dense
-        values = torch.from_numpy(self.as_events().dense()).to(like)
-        return values.view(self.recordings, self.steps, self.channels)
+        """`dense` in the precision and on the device of `like`."""
+        return self.dense.to(like)
 
     def per_step(self) -> npt.NDArray[np.int32]:
         """Spikes of each recording in each step, (B, T)."""
@@ -91,7 +108,19 @@ class SpikeTrain:
         return np.bincount(self.as_events().index, minlength=self.channels)
 
     @property
-    def _dense(self) -> Tensor:
-        if self.dense is None:
+    def _tensor(self) -> Tensor:
+        if self.tensor is None:
             raise BadInput("spike train", "has neither events nor a tensor", "give one of them")
-        return self.dense
+        return self.tensor
+
+
+class _Valued(torch.autograd.Function):
+    """The link of a train with its values put in."""
+
+    @staticmethod
+    def forward(ctx: Any, link: Tensor, values: Tensor) -> Tensor:
+        return values
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Any) -> Any:
+        return grads[0], None

@@ -8,8 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import torch
 
-# Operations on a block of neurons that take about as long as handing work to another thread and waiting for it.
-HAND_OVER = 30_000
+# Operations on a block of neurons (one takes about a nanosecond) from which a thread of its own is worth the hand-over:
+HAND_OVER = 200_000
 
 _pools: dict[int, ThreadPoolExecutor] = {}
 os.register_at_fork(after_in_child=_pools.clear)  # a child has none of its parent's threads

@@ -46,7 +46,7 @@ def fit(
     Raises TrainingStopped at a loss that is not finite, or a dead or saturated layer.
     """
     torch.set_num_threads(max(1, THREADS // team.local))
-    optimiser = torch.optim.Adam(_groups(network, params.training.learning_rate))
+    optimiser = torch.optim.Adam(_groups(network, params.training.learning_rate), fused=True)
     progress = load_checkpoint(checkpoint, network, optimiser)
     if progress is None:
         first = epoch_samples(data, params, 0).part(slice(params.training.batch))
