@@ -1,5 +1,7 @@
 """SNN-Fusion: the spikes as events, the weights' gradients by torch.autograd as in the other libraries.
 
+All threads are the kernels', as docs/engine.md advises for small steps: there is no other work for torch but the loss.
+
 Answers come from the network frozen, as a user who wants them fast would have it, and beside that from the module.
 """
 
@@ -11,9 +13,14 @@ import torch
 
 from engine.driver import MODULE, OURS
 from engine.peers.torch_run import Run
+from engine.worker import THREADS
 from engine.workloads import BETA, READOUT_BETA, SLOPE, THRESHOLD, Float32, Problem
 from snn_fusion.encoding.spikes import Spikes
+from snn_fusion.network import threads
 from snn_fusion.network.layers import SpikingReadout
+
+threads.use(THREADS)
+torch.set_num_threads(1)
 
 
 class ModuleRun(Run):

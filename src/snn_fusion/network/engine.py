@@ -25,8 +25,8 @@ from snn_fusion.network.spike_train import SpikeTrain
 Path = Literal["events", "dense", "torch"]
 Sources = Sequence[tuple[SpikeTrain, Tensor]]  # what comes into a layer, and the weights (channels, N) that it meets
 
-# Share of active inputs from which a matrix product is faster than gathering; benchmarks/engine measures it.
-DENSE_ABOVE = 0.25
+# Share of active inputs from which a matrix product is faster than gathering; docs/engine.md says how measured.
+DENSE_ABOVE = 0.6
 
 
 def spiking_layer(

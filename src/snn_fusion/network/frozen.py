@@ -13,7 +13,8 @@ from snn_fusion.encoding.spikes import Int32, Spikes
 from snn_fusion.errors import BadInput
 from snn_fusion.network import forward_kernels as kernels
 from snn_fusion.network.call import packed, per_neuron
-from snn_fusion.network.checks import FLOATS, check_spikes, check_tensor, sound
+from snn_fusion.network.checks import FLOATS, check_spikes, check_tensor
+from snn_fusion.network.checks import sound as all_sound
 from snn_fusion.network.forward_kernels import Floats
 from snn_fusion.network.lanes import WIDTH
 from snn_fusion.network.neurons import LIF
@@ -55,10 +56,14 @@ class Frozen:
         if not (_flat(indptr) and _flat(index)) or recordings < 1:
             check_spikes(spikes, recordings)
         output = np.empty((recordings, self.outputs), self._fixed[0].dtype)
-        if not _sound(indptr, index, self.channels, recordings):
+        given = (indptr, index, *self._fixed, recordings, output)
+        if recordings == 1:
+            sound = _checked_answer(*given, self.channels)
+        elif sound := _sound(indptr, index, self.channels, recordings):
+            operations = len(self._fixed[0]) * (len(index) + 8 * len(indptr))
+            spread(lambda first, last: _answer(*given, first, last), recordings, operations)
+        if not sound:
             check_spikes(spikes, recordings)  # raises, and says where
-        operations = len(self._fixed[0]) * (len(index) + 8 * len(indptr))
-        spread(lambda a, z: _answer(indptr, index, *self._fixed, recordings, output, a, z), recordings, operations)
         return output
 
 
@@ -71,7 +76,7 @@ def _sound(indptr: Int32, index: Int32, channels: int, recordings: int) -> bool:
     rows = len(indptr) - 1
     if rows < 1 or rows % recordings or indptr[0] != 0 or indptr[rows] != len(index):
         return False
-    return bool(sound(indptr, index, channels))
+    return bool(all_sound(indptr, index, channels))
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -104,3 +109,26 @@ def _answer(
     trace = np.empty((here, blocks * WIDTH), weights.dtype)
     kernels.traces(active, bits, readout_beta, trace, slope, 0, blocks * here)
     kernels.times(trace, readout, output[first:last], 0, here)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _checked_answer(
+    indptr: Int32,
+    index: Int32,
+    weights: Floats,
+    recurrent: Floats,
+    beta: Floats,
+    threshold: float,
+    reset: int,
+    readout: Floats,
+    readout_beta: float,
+    recordings: int,
+    output: Floats,
+    channels: int,
+) -> bool:
+    """All of them, if the events are sound: one call from Python instead of two."""
+    if not _sound(indptr, index, channels, recordings):
+        return False
+    layer = (weights, recurrent, beta, threshold, reset, readout, readout_beta)
+    _answer(indptr, index, *layer, recordings, output, 0, recordings)
+    return True

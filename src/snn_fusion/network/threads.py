@@ -8,21 +8,36 @@ from concurrent.futures import ThreadPoolExecutor
 
 import torch
 
-# Operations on a block of neurons (one takes about a nanosecond) from which a thread of its own is worth the hand-over:
-HAND_OVER = 200_000
+from snn_fusion.errors import BadInput
 
+# Operations on a block of neurons (one takes about a nanosecond) from which a thread of its own is worth the hand-over:
+HAND_OVER = 400_000
+
+_own: int | None = None
 _pools: dict[int, ThreadPoolExecutor] = {}
 os.register_at_fork(after_in_child=_pools.clear)  # a child has none of its parent's threads
 
 
+def use(threads: int | None) -> None:
+    """How many threads the kernels may use; None, as in the beginning: as many as torch.
+
+    Small steps are fastest with `torch.set_num_threads(1)` and all cores here: torch shares out even the loss of a
+    small batch, which then takes several times as long.
+    """
+    global _own
+    if threads is not None and threads < 1:
+        raise BadInput("threads", f"is {threads}", "give 1 or more, or None")
+    _own = threads
+
+
 def spread(work: Callable[[int, int], None], total: int, operations: int) -> None:
-    """Call `work(first, last)` for consecutive parts of 0 ... total, in up to `torch.get_num_threads()` threads.
+    """Call `work(first, last)` for consecutive parts of 0 ... total, in up to as many threads as `use` allows.
 
     `operations` on blocks of neurons are the whole work; a part is worth handing over, or else there is only one, which
     runs in the calling thread. May be called by several threads at once. Raises what a part raised, when all parts
     have ended.
     """
-    threads = torch.get_num_threads()
+    threads = _own or torch.get_num_threads()
     parts = max(1, min(threads, total, operations // HAND_OVER))
     if parts == 1:
         work(0, total)
