@@ -18,7 +18,6 @@ from numba import njit
 
 from snn_fusion.network.lanes import (
     WIDTH,
-    add_product,
     at,
     bits_above,
     count_bits,
@@ -209,8 +208,8 @@ def traces(
         k, b = item // recordings, item % recordings
         left = changes = zero
         for t in range(steps if active[b] else 0):
-            changes = add_product(left, decay, changes)
-            left = add_product(where_bits(bits[k, b, t], one, zero), decay, left)
+            changes = decay * changes + left
+            left = decay * left + where_bits(bits[k, b, t], one, zero)
         store(trace, (b * blocks + k) * WIDTH, left)
         if slope.shape[0] > 0:
             store(slope, (b * blocks + k) * WIDTH, changes)
@@ -230,8 +229,7 @@ def times(
         for q in range(weights.shape[0]):
             total = fill(weights.dtype.type(0))
             for n in range(neurons):
-                factor = fill(at(rows, b * columns + n))
-                total = add_product(total, factor, load(weights, (q * neurons + n) * WIDTH))
+                total = total + fill(at(rows, b * columns + n)) * load(weights, (q * neurons + n) * WIDTH)
             store_first(output, b * outputs + q * WIDTH, total, min(WIDTH, outputs - q * WIDTH))
 
 

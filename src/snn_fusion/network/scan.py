@@ -90,7 +90,7 @@ def _read_last(call: Call, readout: Tensor, readout_beta: Tensor) -> tuple[Array
     trace = room(b, len(bits) * WIDTH, dtype=rows.dtype)
     slope = room(b if derive else 0, len(bits) * WIDTH, dtype=rows.dtype)
     traced = (call.active, bits, readout_beta.item(), trace, slope)
-    spread(lambda first, last: kernels.traces(*traced, first, last), len(bits) * b, 4 * bits.size)
+    spread(lambda first, last: kernels.traces(*traced, first, last), len(bits) * b, 8 * bits.size)
     sensitivity = _times(slope, rows, readout.shape[1]) if derive else None
     return _times(trace, rows, readout.shape[1])[:, None], trace, sensitivity
 
