@@ -12,6 +12,7 @@ from snn_fusion.errors import BadInput
 
 # Operations on a block of neurons (one takes about a nanosecond) from which a thread of its own is worth the hand-over:
 HAND_OVER = 400_000
+PARTS = 4  # a thread
 
 _own: int | None = None
 _pools: dict[int, ThreadPoolExecutor] = {}
@@ -33,24 +34,30 @@ def use(threads: int | None) -> None:
 def spread(work: Callable[[int, int], None], total: int, operations: int) -> None:
     """Call `work(first, last)` for consecutive parts of 0 ... total, in up to as many threads as `use` allows.
 
-    `operations` on blocks of neurons are the whole work; a part is worth handing over, or else there is only one, which
-    runs in the calling thread. May be called by several threads at once. Raises what a part raised, when all parts
-    have ended.
+    `operations` on blocks of neurons are the whole work; it is shared out only if a thread's share is worth the
+    hand-over. There are a few parts a thread: one that somebody else's process holds up leaves the rest to the others.
+    May be called by several threads at once. Raises what a part raised, when all threads have ended.
     """
-    threads = _own or torch.get_num_threads()
-    parts = max(1, min(threads, total, operations // HAND_OVER))
-    if parts == 1:
+    threads = min(_own or torch.get_num_threads(), total, operations // HAND_OVER)
+    if threads <= 1:
         work(0, total)
         return
-    bounds = [total * i // parts for i in range(parts + 1)]
+    parts = min(total, PARTS * threads)
+    left = iter(range(parts))  # taking the next one is a single step under Python's lock
+
+    def take() -> None:
+        for part in left:
+            work(total * part // parts, total * (part + 1) // parts)
+
     pool = _pools.get(threads)
     if pool is None:
         pool = _pools.setdefault(threads, ThreadPoolExecutor(threads, thread_name_prefix="snn-fusion"))
-    others = [pool.submit(work, bounds[i], bounds[i + 1]) for i in range(1, parts)]
+    others = [pool.submit(take) for _ in range(1, threads)]
     try:
-        work(bounds[0], bounds[1])
+        take()
     finally:
-        for other in others:
+        running = [other for other in others if not other.cancel()]
+        for other in running:
             other.exception()  # waits: the arrays must not go away under a thread
-    for other in others:
+    for other in running:
         other.result()
