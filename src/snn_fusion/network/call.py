@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -10,15 +9,17 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from torch import Tensor
 
 from snn_fusion.encoding.spikes import Spikes, side_by_side
 from snn_fusion.network import forward_kernels
-from snn_fusion.network.lanes import LINE, WIDTH
+from snn_fusion.network.lanes import WIDTH
 from snn_fusion.network.neurons import Reset
 
 Array = npt.NDArray[Any]
 Bools = npt.NDArray[np.bool_]
+DTYPES = {np.dtype(np.float32): torch.float32, np.dtype(np.float64): torch.float64}
 
 
 def array(tensor: Tensor) -> Array:
@@ -33,11 +34,8 @@ def blocks(neurons: int) -> int:
 
 
 def room(*shape: int, dtype: Any) -> Array:
-    """Memory that begins with a cache line, so that no block of neurons straddles two; not filled."""
-    size = math.prod(shape) * np.dtype(dtype).itemsize
-    bytes_ = np.empty(size + LINE, np.uint8)
-    begin = -bytes_.__array_interface__["data"][0] % LINE
-    out: Array = bytes_[begin : begin + size].view(dtype).reshape(shape)
+    """Memory, not filled. torch lays it at the beginning of a cache line, so that no block of neurons straddles two."""
+    out: Array = torch.empty(shape, dtype=DTYPES[dtype]).numpy()
     return out
 
 
@@ -98,7 +96,7 @@ class Call:
         """Put the channels of several sources side by side."""
         self.events, self.sizes = side_by_side(events), [one.channels for one in events]
         self.sources = [self.active if a is None else a for a in active]
-        self.active = np.logical_or.reduce(self.sources)
+        self.active = self.sources[0] if len(events) == 1 else np.logical_or.reduce(self.sources)
 
     @property
     def rows(self) -> int:

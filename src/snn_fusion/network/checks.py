@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -65,6 +66,8 @@ def check_tensor(name: str, tensor: Tensor, shape: tuple[int, ...], like: Tensor
 
 
 def _finite(tensor: Tensor) -> bool:
+    if tensor.ndim == 0:
+        return math.isfinite(tensor.item())
     values = tensor.detach()
     if values.device.type != "cpu" or values.dtype not in FLOATS or not values.is_contiguous():
         return bool(torch.isfinite(values).all())
