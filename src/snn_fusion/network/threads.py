@@ -11,7 +11,7 @@ import torch
 from snn_fusion.errors import BadInput
 
 # Operations on a block of neurons (one takes about a nanosecond) from which a thread of its own is worth the hand-over:
-HAND_OVER = 400_000
+HAND_OVER = 100_000
 PARTS = 4  # a thread
 
 _own: int | None = None
