@@ -22,6 +22,7 @@ ROOT = Path(__file__).resolve().parent.parent
 IMAGES = ROOT / "docs" / "images"
 NAMES = {"audio": "audio", "events": "event camera", "imu": "tactile/IMU", "fused": "all fused"}
 TARGETS = {"audio": 96, "events": 94, "imu": 92, "fused": 99}
+ENGINE_BEGIN = "<!-- engine"  # benchmarks/engine/document.py
 BEGIN, END = "<!-- results: scripts/results.py -->", "<!-- /results -->"
 
 
@@ -95,6 +96,12 @@ the frames. Encoding all 12,743 recordings of the mirror from nothing: 10 s, wit
 """
 
 
+def engine_section(page: str) -> str:
+    """What the benchmark wrote on the page, as it is."""
+    _, begin, rest = page.partition(ENGINE_BEGIN)
+    return f"\n{begin}{rest}" if begin else ""
+
+
 def recording_picture(ws: Workspace) -> None:
     rows = read_manifest(ws.path("validated", "joined.parquet"))
     row = next(row for row in rows if row.split == "test" and row.label == "4")
@@ -113,7 +120,8 @@ def main() -> None:
     for name in ("accuracy", "learning_validation"):
         shutil.copyfile(ws.path("evaluated", "figures", f"{name}.png"), IMAGES / f"{name}.png")
     recording_picture(ws)
-    (ROOT / "docs" / "results.md").write_text(results(evaluation, training))
+    page = ROOT / "docs" / "results.md"
+    page.write_text(results(evaluation, training) + engine_section(page.read_text()))
     readme = (ROOT / "README.md").read_text()
     before, rest = readme.split(BEGIN)
     rows = table(evaluation["accuracy"], ["clean", "n1", "n2", "n3"])

@@ -1,4 +1,4 @@
-"""The benchmark's section of docs/engine.md, between two markers, and its pictures in docs/images."""
+"""The benchmark's sections of docs/engine.md and docs/results.md, between two markers, and its pictures."""
 
 from __future__ import annotations
 
@@ -13,30 +13,53 @@ TITLE = "# The event-driven engine\n\n"
 
 
 def write(report: Report, docs: Path) -> list[Path]:
-    """Replace the section (or append it, where there is none) and draw the pictures; returns what was written."""
-    page, images = docs / "engine.md", docs / "images"
-    before, _, rest = (page.read_text() if page.exists() else TITLE).partition(BEGIN)
-    after = rest.partition(END)[2] or "\n"
+    """Replace the sections (or append them, where there are none) and draw the pictures; returns what was written."""
+    images = docs / "images"
     images.mkdir(exist_ok=True)
-    written = [page, images / "engine_peers.png"]
+    written = [docs / "engine.md", docs / "results.md", images / "engine_peers.png"]
     with house_style():
-        written[1].write_bytes(png(pictures.side_by_side(report), dpi=120))
+        written[2].write_bytes(png(pictures.side_by_side(report), dpi=120))
         if report.cost:
             written.append(images / "engine_cost.png")
-            written[2].write_bytes(png(pictures.cost(report.cost), dpi=110))
-    page.write_text(f"{before}{BEGIN}\n{section(report)}\n{END}{after}")
+            written[3].write_bytes(png(pictures.cost(report.cost), dpi=110))
+    _replace(written[0], section(report))
+    _replace(written[1], summary(report))
     return written
+
+
+def _replace(page: Path, text: str) -> None:
+    before, _, rest = (page.read_text() if page.exists() else TITLE).partition(BEGIN)
+    after = rest.partition(END)[2] or "\n"
+    page.write_text(f"{before}{BEGIN}\n{text}\n{END}{after}")
+
+
+def summary(report: Report) -> str:
+    """For the page of results: what was wanted and reached, and the picture."""
+    return "\n\n".join(
+        [
+            "## The engine against the libraries that users know",
+            '    make bench ARGS="--only engine --write"',
+            _ratios(report),
+            "![Milliseconds of each library](images/engine_peers.png)",
+            "Each row is a ratio in one run, at equal results; milliseconds and what has to be known to read them:\n"
+            "[engine.md](engine.md#side-by-side).",
+        ]
+    )
+
+
+def _ratios(report: Report) -> str:
+    head = ["workload", "against", "times", "wanted", "reached"]
+    return markdown(head, [goal_cells(goal) for goal in goals(report)], lambda i: i in (2, 3))
 
 
 def section(report: Report) -> str:
     head, rows = times(report)
-    ratios = [goal_cells(goal) for goal in goals(report)]
     parts = [
         "## Side by side\n\n    make bench",
         "Milliseconds, all libraries on the same weights and spikes (* other results, see below):",
         markdown(head, rows, lambda i: i > 0),
         "![Milliseconds of each library](images/engine_peers.png)",
-        markdown(["workload", "against", "times", "wanted", "reached"], ratios, lambda i: i in (2, 3)),
+        _ratios(report),
         "\n".join(f"- {line}" for line in notes(report)),
     ]
     if report.cost:

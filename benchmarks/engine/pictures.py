@@ -6,7 +6,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from engine.compare import Comparison
-from engine.driver import OURS
+from engine.driver import MODULE, OURS
 from engine.extras import SWEEPS, Line
 from engine.report import SHORT, Report, number
 from snn_fusion.benchmark.style import INK, MUTED
@@ -32,7 +32,7 @@ def _bars(axes: Axes, comparison: Comparison, variants: list[str]) -> None:
     low, high = min(ms for *_, ms in there), max(ms for *_, ms in there)
     for i, variant, ms in there:
         equal = variant not in comparison.agreement or comparison.agreement[variant].equal
-        colour = OUR_COLOUR if variant == OURS else PEER_COLOUR if equal else UNEQUAL_COLOUR
+        colour = OUR_COLOUR if variant in (OURS, MODULE) else PEER_COLOUR if equal else UNEQUAL_COLOUR
         axes.barh(i, ms, color=colour, height=0.68)
         axes.text(ms * 1.12, i, number(ms), va="center", fontsize=8, color=INK)
     axes.set_axisbelow(True)

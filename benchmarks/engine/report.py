@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from engine.compare import Comparison
-from engine.driver import LOOP, OURS, THREADS
+from engine.driver import LOOP, MODULE, OURS, THREADS
 from engine.extras import WANTED_MEMORY, WANTED_SCALING, Line
 from engine.machine import BUSY
 from engine.workloads import DENSITY
@@ -42,7 +42,9 @@ class Report:
 
     @property
     def variants(self) -> list[str]:
-        return list(dict.fromkeys(v for c in self.comparisons for v in (*c.agreement, *c.ms, *c.failed)))
+        """All that ran or failed, ours first."""
+        found = dict.fromkeys(v for c in self.comparisons for v in (*c.agreement, *c.ms, *c.failed))
+        return sorted(found, key=lambda v: v not in (OURS, MODULE))
 
 
 @dataclass(frozen=True)
