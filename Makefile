@@ -1,6 +1,6 @@
 # Every target sets up what it needs: `make demo` and `make test` work from a fresh clone.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo ui test lint bench clean-workspace
+.PHONY: help setup toolchains demo ui test lint bench clean-workspace
 MAKEFLAGS += --no-print-directory
 
 fits = import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))
@@ -18,13 +18,16 @@ setup: ## make .venv from requirements.lock (does nothing when it is up to date)
 	on Debian or Ubuntu: apt install python3 python3-venv" >&2; exit 1; }
 	@"$(PYTHON)" scripts/setup.py
 
+toolchains: setup ## install the vendors' SDKs, each in its own environment (one alone: make toolchains ONLY=loihi2)
+	@$(BIN)/python scripts/toolchains.py $(ONLY)
+
 demo: setup ## run the whole pipeline once, on real recordings, as an Airflow DAG
 	@$(BIN)/snn-fusion retrain
 
 ui: setup ## start the Airflow and MLflow UIs on this machine only; Ctrl-C ends them
 	@$(BIN)/snn-fusion ui
 
-test: setup ## run the test suite (a part of it: make test TESTS=tests/encoding)
+test: toolchains ## run the test suite (a part of it: make test TESTS=tests/encoding)
 	@$(BIN)/pytest -n 2 --dist loadgroup $(TESTS)
 
 lint: setup ## ruff, mypy (strict on src) and the layers between the packages

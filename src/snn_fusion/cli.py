@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from snn_fusion.config import Params, load_params
-from snn_fusion.errors import SnnFusionError
+from snn_fusion.errors import BadInput, SnnFusionError
 from snn_fusion.libraries import settle
 from snn_fusion.search.command import Step, check_options, run_step
 from snn_fusion.workspace import Workspace, project_root
@@ -168,6 +168,61 @@ def search(
         from snn_fusion.search.best import print_best
 
         print_best(result)
+
+
+@app.command("compile")
+def compile_(
+    graph: Annotated[Path, typer.Option(help="A folder that `train` wrote, or any .nir file.")],
+    target: Annotated[str, typer.Option(help="The chip: loihi2.")],
+    out: Annotated[
+        Path | None, typer.Option(help="Where the artefact goes [default: compiled/TARGET in the workspace]")
+    ] = None,
+    dt: Annotated[float | None, typer.Option(help="Of a .nir file: seconds a step.")] = None,
+    reset: Annotated[str | None, typer.Option(help="Of a .nir file: zero, subtract or none.")] = None,
+    reset_delay: Annotated[
+        int | None, typer.Option(min=0, max=1, help="Of a .nir file: steps until a spike resets its neuron.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Compile a network for a chip: whole numbers only, refused where the chip cannot express it.
+
+    A .nir file says neither how long a step is nor how neurons are reset: say it. What a chip can do: docs/targets.md.
+
+    **Examples**
+
+        snn-fusion compile --graph workspace/trained/graph --target loihi2
+
+        snn-fusion compile --graph braille.nir --target loihi2 --dt 0.0001 --reset zero --reset-delay 0
+    """
+    from snn_fusion.targets.compile import compile_graph, parse_reset, read_program
+
+    made = read_program(graph, dt, parse_reset(reset), reset_delay)
+    _show(compile_graph(target, made, out or Workspace.default().path("compiled", target)), as_json)
+
+
+@app.command("run")
+def run_(
+    artefact: Annotated[Path, typer.Option(help="A folder that `compile` wrote.")],
+    spikes: Annotated[Path, typer.Option(help="An .npz with `spikes` (recordings, steps, channels).")],
+    out: Annotated[Path, typer.Option(help="The .npz to write: `spikes` and `potential` of the output.")],
+    record: Annotated[
+        str | None, typer.Option(help="all: every layer's too, as NAME.spikes and NAME.potential.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Run a compiled network as the chip does, to the bit, on spikes of your own.
+
+    **Examples**
+
+        snn-fusion run --artefact workspace/compiled/loihi2 --spikes in.npz --out out.npz
+
+        snn-fusion run --artefact braille --spikes in.npz --out out.npz --record all
+    """
+    from snn_fusion.targets.compile import run_artefact
+
+    if record not in (None, "all"):
+        raise BadInput(f"--record {record}", "is not a choice", "all, or leave it out")
+    _show(run_artefact(artefact, spikes, out, record == "all"), as_json)
 
 
 @app.command()

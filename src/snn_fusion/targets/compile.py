@@ -1,0 +1,120 @@
+"""From a graph on disk to an artefact on disk, and from an artefact and spikes to what the chip does."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from snn_fusion.errors import BadInput
+from snn_fusion.targets.artefact import load_artefact, save_artefact
+from snn_fusion.targets.contract import Target, dequantised
+from snn_fusion.targets.from_nir import program
+from snn_fusion.targets.loihi2.target import Loihi2
+from snn_fusion.targets.nir_file import read_nir
+from snn_fusion.targets.populations import Program, Reset
+from snn_fusion.workspace import write_atomic
+
+TARGETS: dict[str, Target] = {one.name: one for one in (Loihi2(),)}
+
+
+def target(name: str) -> Target:
+    """Raises BadInput listing the targets that there are."""
+    if name not in TARGETS:
+        raise BadInput(f"--target {name}", "there is no such target", f"there are: {', '.join(TARGETS)}")
+    return TARGETS[name]
+
+
+def parse_reset(name: str | None) -> Reset | None:
+    """Raises BadInput listing the resets that there are."""
+    if name is None or name in ("zero", "subtract", "none"):
+        return name  # type: ignore[return-value]
+    raise BadInput(f"--reset {name}", "there is no such reset", "zero, subtract or none")
+
+
+def read_program(
+    graph: Path, dt: float | None = None, reset: Reset | None = None, reset_delay: int | None = None
+) -> Program:
+    """The program of a graph folder that `train` wrote, or of a third party's `.nir` file.
+
+    A file says neither its step nor its reset: all three must be given for it, and none for a folder, whose sidecar
+    has them. Raises BadInput.
+    """
+    given = {"--dt": dt, "--reset": reset, "--reset-delay": reset_delay}
+    if graph.is_dir():
+        if any(value is not None for value in given.values()):
+            raise BadInput(graph, f"its graph.json says what {', '.join(given)} would", "leave these out")
+        from snn_fusion.network.graph import load_graph
+
+        meta = load_graph(graph).meta
+        dt, reset, reset_delay = meta["dt_ms"] / 1000, meta["reset"]["mechanism"], meta["reset"]["delay_steps"]
+        return program(str(graph / "graph.nir"), read_nir(graph / "graph.nir"), dt, reset, reset_delay)
+    missing = [name for name, value in given.items() if value is None]
+    if graph.exists() and missing:
+        raise BadInput(graph, f"a .nir file does not say {', '.join(missing)}", "give them")
+    if dt is not None and not 0 < dt < 10:
+        raise BadInput(f"--dt {dt:g}", "is not a step of a recording", "give seconds, e.g. 0.001")
+    read = read_nir(graph)
+    assert dt is not None and reset is not None and reset_delay is not None
+    return program(str(graph), read, dt, reset, reset_delay)
+
+
+def compile_graph(name: str, made: Program, out: Path) -> dict[str, Any]:
+    """Lower a program for a target and write the artefact to `out`. Raises BadInput with everything that is wrong."""
+    chip = target(name)
+    warnings = [str(v) for v in chip.check(made) if v.warning]
+    artefact = chip.lower(made)
+    digest = save_artefact(out, artefact)
+    return {"target": name, "artefact": str(out), "digest": digest, **({"warnings": warnings} if warnings else {})}
+
+
+def run_artefact(folder: Path, spikes: Path, out: Path, record: bool) -> dict[str, Any]:
+    """Run an artefact on `spikes` (n, T, C) of an .npz and write `spikes` and `potential` (n, T, K) to another.
+
+    Inputs lie side by side in C, in the order of the artefact. With `record` each population's are written too, as
+    NAME.spikes and NAME.potential. Potentials are in the network's own unit. Raises BadInput.
+    """
+    artefact = load_artefact(folder)
+    inputs = _split(spikes, _load(spikes), artefact.meta["inputs"])
+    outputs = target(artefact.target).run(artefact, inputs)
+    found = {}
+    for name in artefact.meta["order"] if record else ():
+        found[f"{name}.spikes"] = outputs.spikes[name].astype(np.uint8)
+        found[f"{name}.potential"] = dequantised(artefact, name, outputs.potential[name])
+    answer = artefact.meta["output"]
+    found["spikes"] = outputs.spikes[answer].astype(np.uint8)
+    found["potential"] = dequantised(artefact, answer, outputs.potential[answer])
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, allow_pickle=False, **found)
+    write_atomic(out, buffer.getvalue())
+    return {"target": artefact.target, "recordings": len(found["spikes"]), "out": str(out)}
+
+
+def _load(path: Path) -> npt.NDArray[Any]:
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            values: npt.NDArray[Any] = arrays["spikes"]
+    except FileNotFoundError as error:
+        raise BadInput(path, "there is no such file", "give an .npz with an array `spikes`") from error
+    except KeyError as error:
+        raise BadInput(path, "has no array `spikes`", "save spikes (n, T, C) under that name") from error
+    except (OSError, ValueError, zipfile.BadZipFile, EOFError) as error:
+        raise BadInput(path, f"not a readable .npz: {error}", "write it with numpy.savez") from error
+    if values.ndim != 3 or values.dtype.kind not in "biuf":
+        raise BadInput(f"{path}: spikes", f"{values.dtype} of shape {list(values.shape)}", "give numbers (n, T, C)")
+    if values.dtype.kind == "f" and not np.isfinite(values).all():
+        raise BadInput(f"{path}: spikes", "hold NaN or infinity", "mend the recording")
+    return values
+
+
+def _split(path: Path, values: npt.NDArray[Any], inputs: Mapping[str, int]) -> dict[str, npt.NDArray[Any]]:
+    if values.shape[2] != sum(inputs.values()):
+        wanted = " + ".join(f"{name} {channels}" for name, channels in inputs.items())
+        raise BadInput(f"{path}: spikes", f"has {values.shape[2]} channels, not {sum(inputs.values())}", wanted)
+    ends = np.cumsum(list(inputs.values()))[:-1]
+    return dict(zip(inputs, np.split(values, ends, axis=2), strict=True))

@@ -1,0 +1,94 @@
+"""What every chip implements, and what its functions hand over. `targets/<chip>/` holds one each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from snn_fusion.targets.populations import Program
+
+Array = npt.NDArray[Any]
+Provenance = Literal["measured", "vendor_simulated", "emulated", "estimated", "unavailable"]
+
+
+@dataclass(frozen=True)
+class Violation:
+    """What a chip cannot do with a layer: `limit` is the chip's, `value` the layer's. A warning does not stop it."""
+
+    layer: str
+    what: str
+    limit: str
+    value: str
+    warning: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.layer}: {self.what}: {self.value} ({self.limit})"
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """One number with where it comes from; `source` names tool, formula or constants. No value: unavailable."""
+
+    metric: str
+    value: float | None
+    unit: str
+    provenance: Provenance
+    source: str
+
+
+@dataclass(frozen=True)
+class Artefact:
+    """A compiled network: whole numbers in `arrays`, all else in `meta` (JSON). `targets.artefact` stores it."""
+
+    target: str
+    meta: Mapping[str, Any]
+    arrays: Mapping[str, Array]
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """By population: `spikes` (n, T, N), and `potential` (n, T, N) before the reset, in the chip's whole numbers."""
+
+    spikes: Mapping[str, Array]
+    potential: Mapping[str, Array]
+
+
+@dataclass(frozen=True)
+class Mismatches:
+    """Simulator and vendor's toolchain side by side: how many spikes and membrane values differ, of how many."""
+
+    spikes: int
+    potentials: int
+    compared: int
+    tool: str
+
+
+class Target(Protocol):
+    """The five functions. All are deterministic; none keeps state."""
+
+    name: str
+
+    def check(self, program: Program) -> Sequence[Violation]:
+        """Everything that the chip cannot express, all at once."""
+
+    def lower(self, program: Program) -> Artefact:
+        """To whole numbers. Raises BadInput with the violations if there are any."""
+
+    def run(self, artefact: Artefact, inputs: Mapping[str, Array]) -> Outputs:
+        """The chip's exact arithmetic on inputs (n, T, channels). Raises BadInput for input it cannot take."""
+
+    def conform(self, artefact: Artefact, inputs: Mapping[str, Array]) -> Mismatches:
+        """The same inputs through the vendor's own toolchain. Raises ToolchainFailed, ToolchainMissing."""
+
+    def profile(self, artefact: Artefact, outputs: Outputs) -> Sequence[Measurement]:
+        """Resources and activity, each with its provenance."""
+
+
+def dequantised(artefact: Artefact, name: str, potential: Array) -> Array:
+    """A population's potentials in the network's own unit."""
+    scale: float = artefact.meta["populations"][name]["scale"]
+    return np.asarray(potential, np.float64) / scale

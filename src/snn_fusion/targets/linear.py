@@ -1,0 +1,168 @@
+"""NIR's linear nodes as sparse matrices (inputs, outputs): y = x @ matrix + bias, x flattened."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import nir
+import numpy as np
+import numpy.typing as npt
+from scipy.sparse import csr_array, diags_array, eye_array
+
+from snn_fusion.errors import BadInput
+
+Shape = tuple[int, ...]
+Matrix = csr_array[Any, Any]
+Bias = npt.NDArray[np.float64]
+LINEAR = (
+    nir.Affine,
+    nir.Linear,
+    nir.Scale,
+    nir.Conv1d,
+    nir.Conv2d,
+    nir.SumPool2d,
+    nir.AvgPool2d,
+    nir.Flatten,
+)
+
+
+def as_matrix(where: str, node: Any, shape: Shape) -> tuple[Matrix, Bias | None, Shape]:
+    """Matrix, bias and output shape of a linear node whose input has `shape`. Raises BadInput naming both shapes."""
+    if isinstance(node, nir.Linear | nir.Affine):
+        weight = np.asarray(node.weight, np.float64)
+        if weight.ndim != 2:
+            raise BadInput(where, f"its weight has shape {weight.shape}", "a matrix (outputs, inputs) is supported")
+        _fit(where, shape, (weight.shape[1],))
+        bias = np.asarray(node.bias, np.float64) if isinstance(node, nir.Affine) else None
+        return csr_array(weight.T), bias, (weight.shape[0],)
+    if isinstance(node, nir.Scale):
+        _fit(where, shape, node.scale.shape)
+        return csr_array(diags_array(np.ravel(node.scale).astype(np.float64))), None, shape
+    if isinstance(node, nir.Flatten):
+        declared = node.input_type["input"]
+        if declared is not None:
+            _fit(where, shape, tuple(int(n) for n in declared))
+        return csr_array(eye_array(int(np.prod(shape)))), None, (int(np.prod(shape)),)
+    if isinstance(node, nir.Conv1d):
+        return _conv1d(where, node, shape)
+    if isinstance(node, nir.Conv2d):
+        return _conv2d(where, node, shape)
+    return _pool(where, node, shape)
+
+
+def _fit(where: str, found: Sequence[int], wanted: Sequence[int]) -> None:
+    if tuple(found) != tuple(wanted) and not (len(wanted) == 1 and int(np.prod(found)) == wanted[0]):
+        raise BadInput(where, f"shape mismatch: {list(found)} comes in, {list(wanted)} is expected", "mend the graph")
+
+
+def _pair(value: Any) -> tuple[int, int]:
+    numbers = np.ravel(value)
+    return (int(numbers[0]), int(numbers[-1]))
+
+
+def _conv2d(where: str, node: Any, shape: Shape) -> tuple[Matrix, Bias | None, Shape]:
+    weight = np.asarray(node.weight, np.float64)
+    channels = weight.shape[1] * int(node.groups)
+    if node.input_shape is not None:
+        _fit(where, shape, (channels, *_pair(node.input_shape)))
+    if len(shape) != 3 or shape[0] != channels:
+        raise BadInput(where, f"shape mismatch: {list(shape)} comes in, [{channels}, height, width] is expected")
+    stride, dilation, kernel = _pair(node.stride), _pair(node.dilation), weight.shape[2:]
+    before, after = _padding(where, node.padding, kernel, stride, dilation)
+    geometry = Geometry(shape[1:], kernel, stride, before, after, dilation)
+    matrix, out = _convolution(where, weight, int(node.groups), geometry)
+    bias = None if node.bias is None else np.repeat(np.asarray(node.bias, np.float64), out[0] * out[1])
+    return matrix, bias, (weight.shape[0], *out)
+
+
+def _conv1d(where: str, node: Any, shape: Shape) -> tuple[Matrix, Bias | None, Shape]:
+    weight = np.asarray(node.weight, np.float64)
+    channels = weight.shape[1] * int(node.groups)
+    if len(shape) != 2 or shape[0] != channels:
+        raise BadInput(where, f"shape mismatch: {list(shape)} comes in, [{channels}, length] is expected")
+    stride, dilation, kernel = int(np.ravel(node.stride)[0]), int(np.ravel(node.dilation)[0]), weight.shape[2]
+    padding = node.padding if isinstance(node.padding, str) else (0, int(np.ravel(node.padding)[0]))
+    before, after = _padding(where, padding, (1, kernel), (1, stride), (1, dilation))
+    geometry = Geometry((1, shape[1]), (1, kernel), (1, stride), before, after, (1, dilation))
+    matrix, out = _convolution(where, weight[:, :, None, :], int(node.groups), geometry)
+    bias = None if node.bias is None else np.repeat(np.asarray(node.bias, np.float64), out[1])
+    return matrix, bias, (weight.shape[0], out[1])
+
+
+def _pool(where: str, node: Any, shape: Shape) -> tuple[Matrix, Bias | None, Shape]:
+    if len(shape) != 3:
+        raise BadInput(where, f"shape mismatch: {list(shape)} comes in, [channels, height, width] is expected")
+    kernel, stride, padding = (_pair(one) for one in (node.kernel_size, node.stride, node.padding))
+    each = 1.0 / (kernel[0] * kernel[1]) if isinstance(node, nir.AvgPool2d) else 1.0
+    weight = np.full((shape[0], 1, *kernel), each)
+    matrix, out = _convolution(where, weight, shape[0], Geometry(shape[1:], kernel, stride, padding, padding, (1, 1)))
+    return matrix, None, (shape[0], *out)
+
+
+class Geometry:
+    """Where each output of a convolution looks, (height, width) each; padding before and after."""
+
+    def __init__(
+        self,
+        size: Sequence[int],
+        kernel: Sequence[int],
+        stride: Sequence[int],
+        before: Sequence[int],
+        after: Sequence[int],
+        dilation: Sequence[int],
+    ) -> None:
+        self.size, self.kernel = tuple(size), tuple(kernel)
+        reach = [d * (k - 1) + 1 for d, k in zip(dilation, kernel, strict=True)]
+        padded = [n + a + b for n, a, b in zip(size, before, after, strict=True)]
+        self.out = tuple((n - r) // s + 1 for n, r, s in zip(padded, reach, stride, strict=True))
+        self.stride, self.before, self.dilation = tuple(stride), tuple(before), tuple(dilation)
+
+    def pairs(self, axis: int, tap: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """Input and output coordinates that kernel position `tap` joins along an axis."""
+        out = np.arange(self.out[axis])
+        place = out * self.stride[axis] - self.before[axis] + tap * self.dilation[axis]
+        inside = (place >= 0) & (place < self.size[axis])
+        return place[inside], out[inside]
+
+
+def _padding(
+    where: str, padding: Any, kernel: Sequence[int], stride: Sequence[int], dilation: Sequence[int]
+) -> tuple[tuple[int, int], tuple[int, int]]:
+    if padding == "valid":
+        return (0, 0), (0, 0)
+    if padding == "same":
+        if tuple(stride) != (1, 1):
+            raise BadInput(where, f"padding 'same' with stride {list(stride)} has no one meaning", "give numbers")
+        total = [d * (k - 1) for d, k in zip(dilation, kernel, strict=True)]
+        return (total[0] // 2, total[1] // 2), (total[0] - total[0] // 2, total[1] - total[1] // 2)
+    return _pair(padding), _pair(padding)
+
+
+def _convolution(
+    where: str, weight: npt.NDArray[np.float64], groups: int, geometry: Geometry
+) -> tuple[Matrix, tuple[int, int]]:
+    """`weight` (outputs, inputs / groups, height, width) as (inputs * H * W, outputs * H' * W')."""
+    (h, w), (oh, ow) = geometry.size, geometry.out
+    if oh < 1 or ow < 1:
+        found = f"a kernel of {list(geometry.kernel)} does not fit into {list(geometry.size)}"
+        raise BadInput(where, found, "mend the graph")
+    outs, per_group = weight.shape[:2]
+    outs_per_group = outs // groups
+    rows, columns, values = [], [], []
+    for i in range(weight.shape[2]):
+        y, out_y = geometry.pairs(0, i)
+        for j in range(weight.shape[3]):
+            x, out_x = geometry.pairs(1, j)
+            source = (y[:, None] * w + x).ravel()
+            target = (out_y[:, None] * ow + out_x).ravel()
+            o, c = np.meshgrid(np.arange(outs), np.arange(per_group), indexing="ij")
+            channel = (o // outs_per_group * per_group + c).ravel()
+            rows.append((channel[:, None] * (h * w) + source).ravel())
+            columns.append((o.ravel()[:, None] * (oh * ow) + target).ravel())
+            values.append(np.repeat(weight[:, :, i, j].ravel(), len(source)))
+    shape = (per_group * groups * h * w, outs * oh * ow)
+    data = np.concatenate(values)
+    matrix = csr_array((data, (np.concatenate(rows), np.concatenate(columns))), shape=shape)
+    matrix.sum_duplicates()
+    return matrix, (oh, ow)

@@ -1,0 +1,110 @@
+"""Loihi 2's fixed-point arithmetic, many recordings at once, to the bit.
+
+The equations are those of lava-nc's `PyLifModelBitAcc` and `PyDenseModelBitAcc`; `conform` holds this to them:
+
+    u = sgn(u) * (|u| * (4096 - (du + 1)) >> 12) + (a << 6), wrapped once beyond +-2^23
+    v = clip(sgn(v) * (|v| * (4096 - dv) >> 12) + u + (bias_mant << bias_exp), +-(2^23 - 1))
+    a spike where v > vth << 6, and then v = 0; u stays
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from numba import njit
+
+from snn_fusion.errors import BadInput
+from snn_fusion.targets.contract import Artefact, Outputs
+from snn_fusion.targets.loihi2 import limits
+
+Int32 = npt.NDArray[np.int32]
+
+
+def simulate(artefact: Artefact, inputs: Mapping[str, npt.NDArray[Any]]) -> Outputs:
+    """Run on (n, T, channels) of whole numbers for each input, from rest. Raises BadInput."""
+    meta = artefact.meta
+    sent = {name: _whole(name, inputs, channels) for name, channels in meta["inputs"].items()}
+    n, steps = next(iter(sent.values())).shape[:2]
+    if any(one.shape[:2] != (n, steps) for one in sent.values()):
+        shapes = ", ".join(f"{name} {list(one.shape)}" for name, one in sent.items())
+        raise BadInput("inputs", f"differ in recordings or steps: {shapes}", "give the same for all")
+    potential: dict[str, Int32] = {}
+    state = {}
+    for name in meta["order"]:
+        shape = (n, steps, meta["populations"][name]["size"])
+        sent[name], potential[name] = np.zeros(shape, np.int32), np.zeros(shape, np.int32)
+        state[name] = np.zeros((2, n, shape[2]), np.int64)
+    for t in range(steps):
+        for name in meta["order"]:
+            one = meta["populations"][name]
+            arriving = np.zeros((n, one["size"]), np.int64)
+            for i, way in enumerate(one["incoming"]):
+                if t >= way["delay"]:
+                    rows = (artefact.arrays[f"{name}.{i}.{part}"] for part in ("indptr", "indices", "weights"))
+                    _accumulate(sent[way["source"]], t - way["delay"], *rows, way["exponent"], arriving)
+            bias = (artefact.arrays[f"{name}.bias_mant"], artefact.arrays[f"{name}.bias_exp"])
+            neuron = (one["du"], one["dv"], one["vth"], one["memory"], one["spikes"])
+            _step(arriving, state[name], *bias, *neuron, sent[name], potential[name], t)
+    return Outputs({name: sent[name] for name in meta["order"]}, potential)
+
+
+def _whole(name: str, inputs: Mapping[str, npt.NDArray[Any]], channels: int) -> Int32:
+    if name not in inputs:
+        raise BadInput(f"input {name}", "is missing", f"there are: {', '.join(inputs)}")
+    values = np.asarray(inputs[name])
+    if values.ndim != 3 or values.shape[2] != channels:
+        raise BadInput(f"input {name}", f"has shape {list(values.shape)}", f"give (n, T, {channels})")
+    whole = values.astype(np.int32)
+    if (whole != values).any():
+        raise BadInput(f"input {name}", "holds fractions", "Loihi 2 takes spikes, or graded spikes of whole numbers")
+    return whole
+
+
+@njit(cache=True, nogil=True)
+def _accumulate(
+    spikes: Int32, t: int, indptr: Int32, indices: Int32, weights: Int32, exponent: int, out: npt.NDArray[np.int64]
+) -> None:
+    """Add the rows of the weights (source, target) that spikes (n, T, source) of step t meet, times 2^exponent."""
+    for b in range(spikes.shape[0]):
+        for source in range(spikes.shape[2]):
+            value = spikes[b, t, source]
+            if value != 0:
+                factor = np.int64(value) << exponent
+                for k in range(indptr[source], indptr[source + 1]):
+                    out[b, indices[k]] += factor * weights[k]
+
+
+@njit(cache=True, nogil=True)
+def _step(
+    arriving: npt.NDArray[np.int64],
+    state: npt.NDArray[np.int64],  # (2, n, N): u and v
+    bias_mant: Int32,
+    bias_exp: Int32,
+    du: int,
+    dv: int,
+    vth: int,
+    memory: bool,
+    spikes: bool,
+    fired: Int32,  # (n, T, N)
+    potential: Int32,  # (n, T, N): v before the reset, or u where there is no memory
+    t: int,
+) -> None:
+    high = limits.STATE_HIGH
+    for b in range(arriving.shape[0]):
+        for i in range(arriving.shape[1]):
+            u, v = state[0, b, i], state[1, b, i]
+            kept = (abs(u) * (limits.UNITY - (du + 1))) >> 12
+            current = (kept if u >= 0 else -kept) + (arriving[b, i] << limits.ALIGNMENT)
+            wrapped = current - 2 * high if current > high else current
+            u = current + 2 * high if wrapped <= -high else wrapped
+            kept = (abs(v) * (limits.UNITY - dv)) >> 12
+            v = (kept if v >= 0 else -kept) + u + (np.int64(bias_mant[i]) << bias_exp[i])
+            v = min(max(v, -high + 1), high - 1)
+            potential[b, t, i] = v if memory else u
+            if v > vth << limits.ALIGNMENT:
+                v = 0
+                fired[b, t, i] = 1 if spikes else 0
+            state[0, b, i], state[1, b, i] = u, v

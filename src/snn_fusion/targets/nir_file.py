@@ -1,0 +1,66 @@
+"""A `.nir` file from anywhere, read with distrust: HDF5 can point to other files and declare what no memory holds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import h5py
+import nir
+import numpy as np
+
+from snn_fusion.errors import BadInput
+
+MOST_BYTES = 2 << 30  # of all parameters together
+
+
+def read_nir(path: Path) -> nir.NIRGraph:
+    """The graph in a file. Raises BadInput naming file, place and what is wrong, before anything large is read."""
+    if not path.is_file():
+        raise BadInput(path, "there is no such file", "name a .nir file, or the folder that `train` wrote")
+    try:
+        with h5py.File(path, "r") as file:
+            _survey(path, file)
+        graph = nir.read(path)
+    except BadInput:
+        raise
+    except Exception as error:  # whatever h5py and nir raise for a broken file, asserts among them
+        raise BadInput(path, f"not a readable NIR file: {type(error).__name__}: {error}", "export it again") from error
+    _finite(path, graph, "")
+    return graph
+
+
+def _survey(path: Path, file: h5py.File) -> None:
+    """Links lead nowhere else, and what is declared fits into memory."""
+    total, todo = 0, [("", file)]
+    while todo:
+        name, group = todo.pop()
+        for key in group:
+            here = f"{name}/{key}"
+            link = group.get(key, getlink=True)
+            if not isinstance(link, h5py.HardLink):
+                raise BadInput(f"{path}: {here}", "is a link to somewhere else", "a graph holds its own parameters")
+            item = group[key]
+            if isinstance(item, h5py.Group):
+                todo.append((here, item))
+                continue
+            size = int(item.size or 0) * item.dtype.itemsize
+            total += size
+            if item.external or item.is_virtual:
+                raise BadInput(
+                    f"{path}: {here}", "keeps its values in another file", "a graph holds its own parameters"
+                )
+            if total > MOST_BYTES:
+                found = f"declares shape {list(item.shape)}, {total >> 20:,} MB in all"
+                raise BadInput(f"{path}: {here}", found, f"at most {MOST_BYTES >> 20:,} MB are read")
+
+
+def _finite(path: Path, graph: Any, prefix: str) -> None:
+    for name, node in graph.nodes.items():
+        if isinstance(node, nir.NIRGraph):
+            _finite(path, node, f"{prefix}{name}/")
+            continue
+        for field, value in vars(node).items():
+            if isinstance(value, np.ndarray) and value.dtype.kind == "f" and not np.isfinite(value).all():
+                bad = int((~np.isfinite(value)).sum())
+                raise BadInput(f"{path}: {prefix}{name}.{field}", f"{bad} values are NaN or infinite", "retrain")

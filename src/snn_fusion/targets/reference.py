@@ -1,0 +1,70 @@
+"""The reference: a program in floating point, as its equations stand. What every chip is held to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from snn_fusion.targets.populations import Population, Program
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Traces:
+    """What a run left, by population: `spikes` (n, T, N) of 0 and 1, and `potential` (n, T, N) before any reset."""
+
+    spikes: Mapping[str, Array]
+    potential: Mapping[str, Array]
+
+
+def simulate(program: Program, inputs: Mapping[str, Array], dtype: Any = np.float64) -> Traces:
+    """Run `program` from rest on `inputs`, (n, T, channels) of spikes or real-valued currents for each input."""
+    n, steps = next(iter(inputs.values())).shape[:2]
+    sent = {name: np.asarray(values, dtype) for name, values in inputs.items()}
+    potential = {}
+    for one in program:
+        sent[one.name], potential[one.name] = (np.zeros((n, steps, one.size), dtype) for _ in range(2))
+    cells = {one.name: _Cell(one, program, n, dtype) for one in program}
+    for t in range(steps):
+        for one in program:
+            current = np.zeros((n, one.size), dtype)
+            for connection in one.incoming:
+                if t >= connection.delay:
+                    current += sent[connection.source][:, t - connection.delay] @ connection.weights.astype(dtype)
+            spikes, u = cells[one.name].step(current)
+            sent[one.name][:, t], potential[one.name][:, t] = spikes, u
+    return Traces({one.name: sent[one.name] for one in program}, potential)
+
+
+class _Cell:
+    """The state of a population: current and potential, (n, N)."""
+
+    def __init__(self, one: Population, program: Program, n: int, dtype: Any) -> None:
+        self.decay, self.current_decay, self.bias, self.threshold = (
+            values.astype(dtype) for values in (one.decay, one.current_decay, one.bias, one.threshold)
+        )
+        self.reset, self.delayed = program.reset if one.spikes else "none", program.reset_delay > 0
+        self.current, self.u, self.fired = (np.zeros((n, one.size), dtype) for _ in range(3))
+
+    def step(self, arriving: Array) -> tuple[Array, Array]:
+        self.current = self.current_decay * self.current + arriving
+        if self.delayed:
+            u = self.decay * self.u + self.current + self.bias
+            if self.reset == "zero":
+                u = u * (1 - self.fired)
+            elif self.reset == "subtract":
+                u = u - self.fired * self.threshold
+        else:
+            kept = self.u
+            if self.reset == "zero":
+                kept = kept * (1 - self.fired)
+            elif self.reset == "subtract":
+                kept = np.where(self.fired > 0, kept - self.threshold, kept)
+            u = self.decay * kept + self.current + self.bias
+        self.u, self.fired = u, (u > self.threshold).astype(u.dtype)
+        return self.fired, u

@@ -1,0 +1,93 @@
+"""A vendor's SDK at work: its own environment, its own process group, a time limit, and files to speak through."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from snn_fusion.errors import SnnFusionError
+from snn_fusion.workspace import project_root
+
+Array = npt.NDArray[Any]
+LAST_WORDS = 2000  # characters of what a failed run wrote
+
+
+class ToolchainMissing(SnnFusionError):
+    """The SDK is not installed: its target is unavailable, the others go on."""
+
+
+class ToolchainFailed(SnnFusionError):
+    """The SDK crashed, hung or answered nonsense."""
+
+
+def python(name: str) -> Path:
+    """The SDK's own interpreter. Raises ToolchainMissing saying how to install it."""
+    found = project_root() / "toolchains" / name / ".venv" / "bin" / "python"
+    if not found.exists():
+        raise ToolchainMissing(f"{name}: its toolchain is not installed (make toolchains)")
+    return found
+
+
+def call(name: str, job: Mapping[str, Array], limit_s: float) -> dict[str, Array]:
+    """Run `toolchains/NAME/run.py` on the arrays of `job`; the arrays that it answers with.
+
+    Nothing outlives the call: the process group is killed when it ends, whatever way. Raises ToolchainMissing,
+    ToolchainFailed with the run's last words.
+    """
+    interpreter = python(name)
+    with tempfile.TemporaryDirectory(prefix=f"snn-fusion-{name}-") as folder:
+        work, log = Path(folder), Path(folder, "log.txt")
+        np.savez(work / "job.npz", allow_pickle=False, **job)
+        runner = project_root() / "toolchains" / name / "run.py"
+        with log.open("w") as output:
+            child = subprocess.Popen(
+                [str(interpreter), str(runner), "job.npz", "result.npz"],
+                cwd=work,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                env=_environment(work),
+            )
+            try:
+                code: int | None = child.wait(limit_s)
+            except subprocess.TimeoutExpired:
+                code = None
+            finally:
+                _end(child)
+        result = work / "result.npz"
+        if code is None and not result.exists():
+            raise ToolchainFailed(f"{name}: no answer within {limit_s:g} s\n{_tail(log)}")
+        if code not in (0, None) or not result.exists():
+            raise ToolchainFailed(f"{name}: ended with {code}\n{_tail(log)}")
+        try:
+            with np.load(result, allow_pickle=False) as arrays:
+                return dict(arrays)
+        except (OSError, ValueError, EOFError, KeyError) as error:
+            raise ToolchainFailed(f"{name}: its answer cannot be read: {error}\n{_tail(log)}") from error
+
+
+def _environment(home: Path) -> dict[str, str]:
+    """Only what a program needs: no secret of ours reaches a vendor's code, and what it leaves goes with the folder."""
+    kept = {k: v for k, v in os.environ.items() if k in ("PATH", "LANG", "LC_ALL", "OMP_NUM_THREADS")}
+    return {**kept, "HOME": str(home), "TMPDIR": str(home), "MPLCONFIGDIR": str(home)}
+
+
+def _end(child: subprocess.Popen[bytes]) -> None:
+    """The whole group, children that it left behind among them."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(child.pid, signal.SIGKILL)
+    child.wait()
+
+
+def _tail(log: Path) -> str:
+    return log.read_text(errors="replace")[-LAST_WORDS:]

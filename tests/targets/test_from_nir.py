@@ -1,0 +1,178 @@
+"""Graphs of anybody's as populations: the equations of NIR's primitives, and what is refused."""
+
+from __future__ import annotations
+
+import nir
+import numpy as np
+import pytest
+import torch
+
+from snn_fusion.config import NetworkParams
+from snn_fusion.encoding.spikes import Spikes
+from snn_fusion.errors import BadInput
+from snn_fusion.network.fusion import FusionNetwork
+from snn_fusion.network.graph import to_nir
+from snn_fusion.targets.from_nir import program
+from snn_fusion.targets.populations import Program
+from snn_fusion.targets.reference import simulate
+
+DT = 1e-3
+
+
+def lif(n: int, tau: float = 0.01, **more: float) -> nir.LIF:
+    values = {"r": tau / DT, "v_leak": 0.0, "v_threshold": 1.0, "v_reset": 0.0} | more
+    return nir.LIF(tau=np.full(n, tau), **{k: np.full(n, v) for k, v in values.items()})
+
+
+def chain(*nodes: object, shape: tuple[int, ...] = (4,), dt: float = DT, **semantics: object) -> Program:
+    names = [f"n{i}" for i in range(len(nodes))]
+    last = np.array([1])
+    graph = nir.NIRGraph(
+        nodes={"in": nir.Input(np.array(shape)), **dict(zip(names, nodes, strict=True)), "out": nir.Output(last)},
+        edges=list(zip(["in", *names], [*names, "out"], strict=True)),
+        type_check=False,
+    )
+    return program("g.nir", graph, dt, semantics.get("reset", "zero"), semantics.get("delay", 0))
+
+
+def spikes(n: int, steps: int, channels: int, density: float = 0.3) -> np.ndarray:
+    return (np.random.default_rng(0).random((n, steps, channels)) < density).astype(float)
+
+
+def test_the_pipelines_network_computes_what_it_computed_in_torch() -> None:
+    generator = torch.Generator().manual_seed(0)
+    params = NetworkParams(branch={"audio": 12, "events": 9, "imu": 7}, joint=11, recurrent=["joint", "imu"])
+    network = FusionNetwork({"audio": 8, "imu": 5}, 4, params, generator=generator)
+    with torch.no_grad():
+        for weights in network.parameters():
+            if weights.ndim == 2:
+                weights.mul_(2)
+    made = program("g", to_nir(network, 0.02), 0.02, "zero", 0)
+    given = {"audio": spikes(3, 20, 8), "imu": spikes(3, 20, 5)}
+    found = simulate(made, {f"input_{s}": x for s, x in given.items()}, np.float32)
+    expected = network.run({s: Spikes.from_dense(x.reshape(60, -1) > 0) for s, x in given.items()}, 3)
+    np.testing.assert_allclose(found.potential["readout"], expected.potential, atol=1e-5)
+    for name in ("audio", "imu", "joint"):
+        np.testing.assert_array_equal(found.spikes[name].sum(2), expected.spikes[name])
+
+
+def test_a_path_of_linear_nodes_is_one_connection() -> None:
+    rng = np.random.default_rng(0)
+    conv = nir.Conv2d((6, 6), rng.standard_normal((3, 2, 3, 3)), 1, 1, 1, 1, rng.standard_normal(3))
+    pool = nir.AvgPool2d(np.array([2, 2]), np.array([2, 2]), np.array([0, 0]))
+    affine = nir.Affine(rng.standard_normal((5, 27)), rng.standard_normal(5))
+    made = chain(conv, pool, nir.Flatten({"input": np.array([3, 3, 3])}, 0, -1), affine, lif(5), shape=(2, 6, 6))
+    (population,) = made
+    assert [c.weights.shape for c in population.incoming] == [(72, 5)]
+    x = spikes(1, 1, 72)
+    image = torch.from_numpy(x.reshape(1, 2, 6, 6))
+    image = torch.nn.functional.conv2d(image, torch.from_numpy(conv.weight), torch.from_numpy(conv.bias), padding=1)
+    image = torch.nn.functional.avg_pool2d(image, 2).flatten().numpy()
+    expected = affine.weight @ image + affine.bias
+    np.testing.assert_allclose(simulate(made, {"in": x}).potential["n4"][0, 0], expected, atol=1e-12)
+
+
+def test_neurons_follow_their_equations_step_by_step() -> None:
+    n, x = 3, spikes(1, 30, 3, 0.5)
+    tau, r, leak, threshold, start = 0.02, 15.0, 0.1, 1.3, -0.2
+    node = lif(n, tau, r=r, v_leak=leak, v_threshold=threshold, v_reset=start)
+    made = chain(node, shape=(3,))
+    found, u = simulate(made, {"in": x}), np.full(n, start)
+    for t in range(30):
+        u = u + DT / tau * (leak - u + r * x[0, t])
+        np.testing.assert_allclose(found.potential["n0"][0, t], u - start, atol=1e-12)
+        np.testing.assert_array_equal(found.spikes["n0"][0, t], u > threshold)
+        u = np.where(u > threshold, start, u)
+    assert found.spikes["n0"].sum() > 3
+
+
+def test_a_current_based_neuron_filters_its_input_first() -> None:
+    x, syn, mem = spikes(1, 30, 2, 0.5), 0.005, 0.02
+    each = {k: np.full(2, v) for k, v in {"r": 9.0, "v_leak": 0.0, "v_threshold": 1.0, "w_in": 2.0}.items()}
+    made = chain(nir.CubaLIF(tau_syn=np.full(2, syn), tau_mem=np.full(2, mem), **each), shape=(2,))
+    found, u, i = simulate(made, {"in": x}), np.zeros(2), np.zeros(2)
+    for t in range(30):
+        i = i + DT / syn * (2.0 * x[0, t] - i)
+        u = u + DT / mem * (9.0 * i - u)
+        np.testing.assert_allclose(found.potential["n0"][0, t], u, atol=1e-12)
+        u = np.where(u > 1.0, 0, u)
+
+
+@pytest.mark.parametrize(("reset", "delay"), [("zero", 1), ("subtract", 0), ("subtract", 1), ("none", 0)])
+def test_every_reset_is_that_of_snntorch_where_it_has_it(reset: str, delay: int) -> None:
+    made = chain(lif(4), reset=reset, delay=delay)
+    x, u, fired = spikes(1, 30, 4, 0.6), np.zeros(4), np.zeros(4)
+    found = simulate(made, {"in": x})
+    for t in range(30):
+        if delay:
+            u = 0.9 * u + x[0, t]
+            u = u * (1 - fired) if reset == "zero" else u - fired if reset == "subtract" else u
+        else:
+            u = 0.9 * (u - fired if reset == "subtract" else u) + x[0, t]
+        np.testing.assert_allclose(found.potential["n0"][0, t], u, atol=1e-9)
+        fired = (u > 1.0).astype(float)
+
+
+def test_delays_and_recurrence_take_their_steps() -> None:
+    graph = nir.NIRGraph(
+        nodes={
+            "in": nir.Input(np.array([2])),
+            "wait": nir.Delay(np.full(2, 3 * DT)),
+            "a": lif(2),
+            "back": nir.Linear(np.eye(2)[::-1] * 2.0),
+            "out": nir.Output(np.array([2])),
+        },
+        edges=[("in", "wait"), ("wait", "a"), ("a", "back"), ("back", "a"), ("a", "out")],
+        type_check=False,
+    )
+    made = program("g", graph, DT, "zero", 0)
+    assert sorted((c.source, c.delay) for c in made["a"].incoming) == [("a", 1), ("in", 3)]
+    x = np.zeros((1, 8, 2))
+    x[0, 1, 0] = 2
+    assert [tuple(row) for row in simulate(made, {"in": x}).spikes["a"][0]] == [
+        (0, 0), (0, 0), (0, 0), (0, 0), (1, 0), (0, 1), (1, 0), (0, 1),
+    ]  # fmt: skip
+
+
+def test_a_subgraph_is_its_nodes() -> None:
+    inner = nir.NIRGraph(
+        nodes={"input": nir.Input(np.array([4])), "w": nir.Linear(np.eye(4)), "output": nir.Output(np.array([4]))},
+        edges=[("input", "w"), ("w", "output")],
+        type_check=False,
+    )
+    x = spikes(2, 10, 4)
+    inside, plain = chain(inner, lif(4)), chain(nir.Linear(np.eye(4)), lif(4))
+    np.testing.assert_array_equal(
+        simulate(inside, {"in": x}).potential["n1"], simulate(plain, {"in": x}).potential["n1"]
+    )
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: chain(lif(3)), r"n0: shape mismatch: \[4\] comes from in, \[3\] is expected"),
+        (lambda: chain(nir.Linear(np.ones((2, 5))), lif(2)), r"\[4\] comes in, \[5\] is expected"),
+        (lambda: chain(lif(4, tau=0.0005)), r"tau 0.0005 s, so a decay of -1 a step"),
+        (lambda: chain(lif(4, v_threshold=-1.0)), "a threshold -1 above its reset"),
+        (lambda: chain(nir.Delay(np.array([0.0005] * 4)), lif(4)), "give one whole number"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(make, message: str) -> None:
+    with pytest.raises(BadInput, match=message):
+        make()
+
+
+def test_a_cycle_without_a_neuron_is_refused_and_named() -> None:
+    graph = nir.NIRGraph(
+        nodes={
+            "in": nir.Input(np.array([2])),
+            "a": nir.Linear(np.eye(2)),
+            "b": nir.Linear(np.eye(2)),
+            "lif": lif(2),
+            "out": nir.Output(np.array([2])),
+        },
+        edges=[("in", "a"), ("a", "b"), ("b", "a"), ("b", "lif"), ("lif", "out")],
+        type_check=False,
+    )
+    with pytest.raises(BadInput, match=r"cycle without a neuron"):
+        program("g.nir", graph, DT, "zero", 0)

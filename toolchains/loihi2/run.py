@@ -1,0 +1,123 @@
+"""Runs a compiled network in lava-nc, inside its own environment: `python run.py JOB RESULT`.
+
+JOB is an .npz: `meta` (the artefact's JSON), its arrays, and `input.NAME` (n, T, channels). RESULT gets, for every
+population, `spikes.NAME` and `potential.NAME` (n, T, N): v after the reset, or u where the artefact says that the
+answer is the current. Needs lava-nc alone. One run a process: lava's runtime cannot be started twice.
+"""
+
+import dataclasses
+import json
+import sys
+from functools import partial
+
+import numpy as np
+
+# lava's var_model gives mutable defaults to data classes, which Python 3.11 refuses unless they can be hashed.
+plain = dataclasses.dataclass
+dataclasses.dataclass = partial(plain, unsafe_hash=True)
+import lava.magma.compiler.var_model  # noqa: E402, F401
+
+dataclasses.dataclass = plain
+
+from lava.magma.core.run_conditions import RunSteps  # noqa: E402
+from lava.magma.core.run_configs import Loihi2SimCfg  # noqa: E402
+from lava.proc.dense.process import DelayDense, Dense  # noqa: E402
+from lava.proc.io.source import RingBuffer  # noqa: E402
+from lava.proc.lif.process import LIFReset  # noqa: E402
+from lava.proc.monitor.process import Monitor  # noqa: E402
+from lava.utils.weightutils import SignMode  # noqa: E402
+
+
+def build(meta, arrays, inputs, steps, gap):
+    """The network's neurons by population, connected, for recordings of `steps` steps with `gap` between them."""
+    cells = {}
+    interval = steps + gap
+    for name in meta["order"]:
+        one = meta["populations"][name]
+        cells[name] = LIFReset(
+            shape=(one["size"],),
+            du=one["du"],
+            dv=one["dv"],
+            vth=one["vth"],
+            bias_mant=arrays[f"{name}.bias_mant"],
+            bias_exp=arrays[f"{name}.bias_exp"],
+            reset_interval=interval,
+            reset_offset=(1 + meta["depth"][name]) % interval,
+        )
+    for name in meta["order"]:
+        one = meta["populations"][name]
+        for i, way in enumerate(one["incoming"]):
+            weights = dense(arrays, f"{name}.{i}", size(meta, way["source"]), one["size"])
+            # A connection hands on one step later; what the network wants beyond that is waited for.
+            extra = way["delay"] + meta["depth"][name] - meta["depth"].get(way["source"], 0) - 1
+            options = {"weight_exp": way["exponent"], "sign_mode": SignMode.MIXED}
+            if way["source"] in meta["inputs"]:
+                data = inputs[way["source"]]
+                graded = {"num_message_bits": 24} if data.max(initial=0) > 1 or data.min(initial=0) < 0 else {}
+                # Delayed within each recording: what passes its end does not come into the next one.
+                late = np.zeros_like(data)
+                late[:, extra:steps] = data[:, : steps - extra] if extra < steps else 0
+                flat = late.reshape(-1, data.shape[2]).T
+                source = RingBuffer(data=np.ascontiguousarray(flat))
+                synapses = Dense(weights=weights, **graded, **options)
+            elif extra > 0:
+                source, delays = cells[way["source"]], np.full(weights.shape, extra, int)
+                synapses = DelayDense(weights=weights, delays=delays, **options)
+            else:
+                source, synapses = cells[way["source"]], Dense(weights=weights, **options)
+            source.s_out.connect(synapses.s_in)
+            synapses.a_out.connect(cells[name].a_in)
+    return cells
+
+
+def dense(arrays, prefix, sources, targets):
+    """Weights as lava has them, (target, source)."""
+    out = np.zeros((sources, targets), int)
+    indptr, indices = arrays[f"{prefix}.indptr"], arrays[f"{prefix}.indices"]
+    out[np.repeat(np.arange(sources), np.diff(indptr)), indices] = arrays[f"{prefix}.weights"]
+    return out.T
+
+
+def size(meta, name):
+    return meta["inputs"].get(name) or meta["populations"][name]["size"]
+
+
+def probe(cells, meta, total):
+    """A monitor for each trace. Monitors keep one value a step."""
+    found = {}
+    for name, cell in cells.items():
+        watched = cell.v if meta["populations"][name]["memory"] else cell.u
+        for kind, target in (("spikes", cell.s_out), ("potential", watched)):
+            monitor = Monitor()
+            monitor.probe(target, total)
+            found[kind, name] = monitor
+    return found
+
+
+def main():
+    with np.load(sys.argv[1], allow_pickle=False) as job:
+        arrays = dict(job)
+    meta = json.loads(str(arrays.pop("meta")))
+    inputs = {name: arrays.pop(f"input.{name}").astype(np.int32) for name in meta["inputs"]}
+    n, steps = next(iter(inputs.values())).shape[:2]
+    # Spikes that wait in a connection longer than a layer's own lateness would reach the next recording: let them out.
+    longest = max((way["delay"] for one in meta["populations"].values() for way in one["incoming"]), default=0)
+    gap = 2 * longest + (1 + max(meta["depth"].values()) if longest else 0)
+    padded = {name: np.pad(data, ((0, 0), (0, gap), (0, 0))) for name, data in inputs.items()}
+    cells = build(meta, arrays, padded, steps, gap)
+    deepest = max(meta["depth"].values())
+    total = n * (steps + gap) + deepest + 1
+    monitors = probe(cells, meta, total)
+    next(iter(cells.values())).run(condition=RunSteps(num_steps=total), run_cfg=Loihi2SimCfg(select_tag="fixed_pt"))
+    result = {}
+    for (kind, name), monitor in monitors.items():
+        (traces,) = (data for each in monitor.get_data().values() for data in each.values())
+        begin = meta["depth"][name]  # lava counts steps from 1: its row 0 is step 1, and a layer is that late
+        rows = np.asarray(traces)[begin : begin + n * (steps + gap)]
+        result[f"{kind}.{name}"] = rows.reshape(n, steps + gap, -1)[:, :steps].astype(np.int32)
+    np.savez(sys.argv[2], **result)  # before stop(), which may hang
+    next(iter(cells.values())).stop()
+
+
+if __name__ == "__main__":
+    main()
