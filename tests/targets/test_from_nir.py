@@ -41,7 +41,9 @@ def spikes(n: int, steps: int, channels: int, density: float = 0.3) -> np.ndarra
 
 def test_the_pipelines_network_computes_what_it_computed_in_torch() -> None:
     generator = torch.Generator().manual_seed(0)
-    params = NetworkParams(branch={"audio": 12, "events": 9, "imu": 7}, joint=11, recurrent=["joint", "imu"])
+    params = NetworkParams(
+        branch={"audio": 12, "events": 9, "imu": 7}, joint=11, recurrent=["joint", "imu"], threshold=1.0
+    )
     network = FusionNetwork({"audio": 8, "imu": 5}, 4, params, generator=generator)
     with torch.no_grad():
         for weights in network.parameters():

@@ -43,14 +43,13 @@ def test_a_convolution_is_torchs(size, kernel, stride, padding, dilation, channe
     np.testing.assert_allclose(apply(node, x), expected.numpy(), atol=1e-12)
 
 
+@pytest.mark.filterwarnings("ignore:Using padding")
 @pytest.mark.parametrize("padding", [0, 2, "same", "valid"])
 def test_a_convolution_along_one_axis_is_torchs(padding: int | str) -> None:
     rng = np.random.default_rng(0)
     weight, bias, x = rng.standard_normal((5, 3, 4)), rng.standard_normal(5), rng.standard_normal((3, 20))
     node = nir.Conv1d(None, weight, 1, padding, 1, 1, bias)
-    expected = functional.conv1d(
-        torch.from_numpy(x), torch.from_numpy(weight), torch.from_numpy(bias), padding=padding
-    )
+    expected = functional.conv1d(torch.from_numpy(x), torch.from_numpy(weight), torch.from_numpy(bias), padding=padding)
     np.testing.assert_allclose(apply(node, x), expected.numpy(), atol=1e-12)
 
 

@@ -1,9 +1,11 @@
-"""Loihi 2: our simulator and lava itself agree in every spike and every membrane value; what does not fit is refused."""
+"""Loihi 2: our simulator and lava itself agree in every spike and membrane value; what does not fit is refused."""
 
 from __future__ import annotations
 
 import os
+import time
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -101,10 +103,17 @@ def test_values_that_overflow_wrap_and_saturate_as_in_lava() -> None:
 def test_the_chip_is_near_the_reference_before_rounding_adds_up(name: str) -> None:
     artefact = lower(CASES[name])
     found, wanted = Loihi2().run(artefact, spikes()), reference(CASES[name], spikes())
-    first = dequantised(artefact, "a", found.potential["a"])[:, :3]
-    assert np.abs(first - wanted.potential["a"][:, :3]).max() < 0.03
+    one, on_chip = CASES[name]["a"], artefact.meta["populations"]["a"]
+    unit = 2.0**6 / on_chip["scale"]  # a weight is off by at most that, times its connection's power of two
+    each = sum(
+        c.weights.shape[0] * 2 ** way["exponent"] for c, way in zip(one.incoming, on_chip["incoming"], strict=True)
+    )
+    steps = 3
+    bound = steps * each * unit / (1 - one.current_decay[0]) + 0.5 * unit
+    first = dequantised(artefact, "a", found.potential["a"])[:, :steps]
+    assert np.abs(first - wanted.potential["a"][:, :steps]).max() < bound
     rates = found.spikes["a"].mean(), wanted.spikes["a"].mean()
-    assert abs(rates[0] - rates[1]) < 0.02
+    assert abs(rates[0] - rates[1]) < 0.03
 
 
 def test_the_same_network_gives_the_same_bytes(tmp_path) -> None:
@@ -126,7 +135,11 @@ def test_everything_that_the_chip_cannot_do_is_said_at_once() -> None:
     two = FIRST.decay.copy()
     two[3] = 0.5
     odd = network(replace(FIRST, decay=two, threshold=np.linspace(1, 2, 20)), readout("a", 20), reset="subtract")
-    assert [v.what for v in check(odd)] == ["reset", "decay differs between neurons", "threshold differs between neurons"]
+    assert [v.what for v in check(odd)] == [
+        "reset",
+        "decay differs between neurons",
+        "threshold differs between neurons",
+    ]
     with pytest.raises(BadInput, match=r"(?s)a: reset: subtract.*a: decay differs.*0.5 ... 0.9"):
         lower(odd)
 
@@ -148,7 +161,10 @@ def test_what_the_chip_cannot_hold_is_refused(change: dict, message: str) -> Non
 def test_weights_that_round_to_zero_and_currents_that_could_wrap_are_warned_of() -> None:
     mostly = weights(12, 20, 0.5)
     mostly.data[1:] *= 1e-4
-    assert any("round to zero" in v.what and v.warning for v in check(network(replace(FIRST, incoming=(Connection("in", mostly),)), readout("a", 20))))
+    assert any(
+        "round to zero" in v.what and v.warning
+        for v in check(network(replace(FIRST, incoming=(Connection("in", mostly),)), readout("a", 20)))
+    )
     wide = Connection("big", csr_array(np.full((3000, 20), 0.5)))
     program = replace(network(replace(FIRST, incoming=(wide,)), readout("a", 20)), inputs={"big": 3000})
     assert any("all inputs spike at once" in v.what and v.warning for v in check(program))
@@ -199,10 +215,12 @@ def test_no_child_of_a_vendors_process_outlives_it(fake, tmp_path) -> None:
     mark = tmp_path / "child.pid"
     fake(
         "import subprocess, sys\n"
-        f"child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'])\n"
+        "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'])\n"
         f"open({str(mark)!r}, 'w').write(str(child.pid))\n"
     )
     with pytest.raises(toolchain.ToolchainFailed):
         toolchain.call("loihi2", {"x": np.zeros(1)}, 20)
-    state = f"/proc/{mark.read_text()}/stat"
-    assert not os.path.exists(state) or open(state).read().split()[2] == "Z"
+    state, patience = Path(f"/proc/{mark.read_text()}/stat"), time.monotonic() + 10
+    while state.exists() and state.read_text().split()[2] != "Z":
+        assert time.monotonic() < patience, "the child still runs"
+        time.sleep(0.01)

@@ -46,7 +46,7 @@ def simulate(artefact: Artefact, inputs: Mapping[str, npt.NDArray[Any]]) -> Outp
                     rows = (artefact.arrays[f"{name}.{i}.{part}"] for part in ("indptr", "indices", "weights"))
                     _accumulate(sent[way["source"]], t - way["delay"], *rows, way["exponent"], arriving)
             bias = (artefact.arrays[f"{name}.bias_mant"], artefact.arrays[f"{name}.bias_exp"])
-            neuron = (one["du"], one["dv"], one["vth"], one["memory"], one["spikes"])
+            neuron = (one["du"], one["dv"], one["vth"], one["memory"])
             _step(arriving, state[name], *bias, *neuron, sent[name], potential[name], t)
     return Outputs({name: sent[name] for name in meta["order"]}, potential)
 
@@ -87,7 +87,6 @@ def _step(
     dv: int,
     vth: int,
     memory: bool,
-    spikes: bool,
     fired: Int32,  # (n, T, N)
     potential: Int32,  # (n, T, N): v before the reset, or u where there is no memory
     t: int,
@@ -105,6 +104,6 @@ def _step(
             v = min(max(v, -high + 1), high - 1)
             potential[b, t, i] = v if memory else u
             if v > vth << limits.ALIGNMENT:
-                v = 0
-                fired[b, t, i] = 1 if spikes else 0
+                v = 0  # of a readout too, if its potential ever reaches the highest threshold
+                fired[b, t, i] = 1
             state[0, b, i], state[1, b, i] = u, v
