@@ -307,6 +307,58 @@ def test_a_frozen_network_answers_to_the_bit_as_the_module_did_when_it_was_froze
         np.testing.assert_array_equal(frozen(events_of(spikes[i : i + 1]).as_events()), expected[i : i + 1])
 
 
+@pytest.mark.parametrize("path", PATHS)
+def test_writing_to_an_answer_before_its_gradient_is_an_error_or_changes_nothing(path: str) -> None:
+    train = events_of(some_spikes(3, 8, 20, 0.4, 2))
+    grads = []
+    for doubled in (False, True):
+        torch.manual_seed(0)
+        net = SpikingReadout(20, 16, 3, path=path)
+        out = net(train)
+        out = out * 2 if not doubled else out
+        try:
+            out = out.mul_(2) if doubled else out
+            out.sum().backward()
+        except RuntimeError as error:
+            assert "inplace" in str(error)
+            return
+        grads.append(net.readout_beta.grad.clone())
+    torch.testing.assert_close(*grads)
+
+
+def test_looking_at_spikes_without_gradients_does_not_take_theirs_away() -> None:
+    torch.manual_seed(0)
+    layer = SpikingLayer(20, 16)
+    out = layer(events_of(some_spikes(3, 8, 20, 0.4, 2)))
+    with torch.no_grad():
+        rate = float(out.dense.mean())
+    out.dense.mean().backward()
+    assert rate > 0 and float(layer.weights.grad.abs().sum()) > 0
+
+
+def test_a_second_derivative_is_refused() -> None:
+    layer = SpikingLayer(20, 16)
+    loss = layer(events_of(some_spikes(3, 8, 20, 0.4, 2))).dense.square().sum()
+    (first,) = torch.autograd.grad(loss, [layer.weights], create_graph=True)
+    with pytest.raises(RuntimeError, match=r"differentiate twice|does not require grad"):
+        first.sum().backward()
+
+
+def test_a_gradient_uses_the_spikes_that_were_given_whatever_becomes_of_their_arrays() -> None:
+    spikes = events_of(some_spikes(3, 8, 20, 0.4, 2)).as_events()
+    found = []
+    for reused in (False, True):
+        torch.manual_seed(0)
+        net = SpikingReadout(20, 16, 3)
+        mine = Spikes(spikes.indptr.copy(), spikes.index.copy(), 20)
+        out = net(mine, 3, last=True)
+        if reused:
+            mine.index[:] = 1 << 20
+        out.sum().backward()
+        found.append(net.weights.grad)
+    torch.testing.assert_close(*found, atol=0, rtol=0)
+
+
 def test_the_path_is_chosen_by_measured_density_and_precision() -> None:
     def path(density: float, dtype: torch.dtype = torch.float32) -> str:
         train = events_of((torch.rand(4, 10, 200, generator=torch.Generator().manual_seed(0)) < density).float())

@@ -39,7 +39,6 @@ bad_spikes = {
     "floats": (Spikes(GOOD.indptr, GOOD.index.astype(np.float32), 4), "spikes.index: is float32 of shape"),
     "a list": (Spikes([0, 4], GOOD.index, 4), "spikes.indptr: is list, not a flat int32 array"),
     "a table": (Spikes(GOOD.indptr, GOOD.index.reshape(2, 2), 4), r"spikes.index: is int32 of shape \(2, 2\)"),
-    "strided": (Spikes(GOOD.indptr, np.arange(8, dtype=INT)[::2], 4), "spikes.index: is not contiguous"),
     "no channels": (Spikes(GOOD.indptr, GOOD.index, 0), "spikes.channels: is 0"),
     "half a step": (Spikes(np.array([0, 2, 3, 4], INT), GOOD.index, 4), "3 rows are not whole steps of 2 recordings"),
     "no rows": (Spikes(np.array([0], INT), np.zeros(0, INT), 4), "0 rows are not whole steps"),
@@ -162,3 +161,41 @@ def test_a_frozen_network_refuses_events_that_do_not_fit(indptr: list[int], inde
         frozen(Spikes.empty(5, 6), 2)
     with pytest.raises(BadInput, match="indptr"):
         frozen(Spikes(np.zeros(3), np.zeros(0, np.int32), 6))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ({"path": "sparse"}, "path: is 'sparse'"),
+        ({"neuron": LIF(torch.tensor(0.9), reset="hard")}, "reset: is 'hard'"),  # type: ignore[arg-type]
+        ({"neuron": LIF(0.9)}, "beta: is a float"),  # type: ignore[arg-type]
+        ({"neuron": LIF(torch.tensor(0.9), threshold=-1.0)}, "threshold: is -1"),
+        ({"weights": torch.zeros(4, 0)}, "weights: have shape"),
+        (
+            {
+                "weights": torch.zeros(4, 3, dtype=torch.bfloat16),
+                "neuron": LIF(torch.tensor(0.9, dtype=torch.bfloat16)),
+                "path": "events",
+            },
+            "does not take torch.bfloat16",
+        ),
+    ],
+)
+def test_what_is_misspelt_or_empty_is_refused(more: dict, message: str) -> None:
+    sources = [(SpikeTrain.of(GOOD, 2), more.get("weights", torch.zeros(4, 3)))]
+    with pytest.raises(BadInput, match=message):
+        spiking_layer(sources, more.get("neuron", LIF(torch.tensor(0.9))), path=more.get("path"))
+
+
+def test_a_train_of_events_is_checked_however_it_is_made() -> None:
+    strided = Spikes(GOOD.indptr, np.repeat(GOOD.index, 2)[::2], 4)
+    np.testing.assert_array_equal(SpikeTrain.of(strided, 2).as_events().index, GOOD.index)
+    with pytest.raises(BadInput, match="not contiguous"):
+        SpikeTrain(2, events=strided)
+    with pytest.raises(BadInput, match="channel 9"):
+        SpikeTrain(1, events=Spikes(np.array([0, 1], INT), np.array([9], INT), 4))
+
+
+def test_a_network_below_its_threshold_at_rest_is_not_frozen() -> None:
+    with pytest.raises(BadInput, match="threshold"):
+        SpikingReadout(20, 70, 4, recurrent=True, threshold=-1.0).frozen()

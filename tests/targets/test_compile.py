@@ -66,6 +66,10 @@ def test_a_third_partys_file_compiles_and_runs_and_every_layer_can_be_looked_at(
         (lambda p: p.write_text("hello"), "not a readable NIR file"),
         (lambda p: h5py.File(p, "a").__setitem__("node/x", h5py.ExternalLink("/etc/passwd", "/")), "is a link"),
         (lambda p: h5py.File(p, "a").create_dataset("huge", (10**12,), "f4", chunks=True), r"declares shape \[1000000"),
+        (
+            lambda p: h5py.File(p, "a").__setitem__("node/again", h5py.File(p, "a")["/"]),
+            "is a group that is there twice",
+        ),
         (lambda p: p.unlink(), "there is no such file"),
     ],
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import nir
 import numpy as np
 import pytest
+import snntorch
 import torch
 
 from snn_fusion.config import NetworkParams
@@ -100,19 +101,50 @@ def test_a_current_based_neuron_filters_its_input_first() -> None:
         u = np.where(u > 1.0, 0, u)
 
 
-@pytest.mark.parametrize(("reset", "delay"), [("zero", 1), ("subtract", 0), ("subtract", 1), ("none", 0)])
-def test_every_reset_is_that_of_snntorch_where_it_has_it(reset: str, delay: int) -> None:
-    made = chain(lif(4), reset=reset, delay=delay)
-    x, u, fired = spikes(1, 30, 4, 0.6), np.zeros(4), np.zeros(4)
+@pytest.mark.parametrize("delay", [0, 1])
+@pytest.mark.parametrize("reset", ["zero", "subtract", "none"])
+def test_every_reset_is_snntorchs(reset: str, delay: int) -> None:
+    made, x = chain(lif(4), reset=reset, delay=delay), spikes(1, 30, 4, 0.6)
     found = simulate(made, {"in": x})
+    leaky = snntorch.Leaky(beta=0.9, threshold=1.0, reset_mechanism=reset, reset_delay=bool(delay))
+    mem = leaky.init_leaky()
     for t in range(30):
+        fired, mem = leaky(torch.from_numpy(x[:, t]), mem)
+        np.testing.assert_array_equal(found.spikes["n0"][:, t], fired.numpy())
         if delay:
-            u = 0.9 * u + x[0, t]
-            u = u * (1 - fired) if reset == "zero" else u - fired if reset == "subtract" else u
-        else:
-            u = 0.9 * (u - fired if reset == "subtract" else u) + x[0, t]
-        np.testing.assert_allclose(found.potential["n0"][0, t], u, atol=1e-9)
-        fired = (u > 1.0).astype(float)
+            np.testing.assert_allclose(found.potential["n0"][:, t], mem.numpy(), atol=1e-6)
+
+
+def test_a_threshold_node_has_nothing_to_reset() -> None:
+    made = chain(nir.Threshold(np.full(4, 0.5)), reset="subtract", delay=1)
+    assert simulate(made, {"in": np.ones((1, 6, 4))}).spikes["n0"].all()
+
+
+def test_a_bias_counts_once_whatever_comes_into_its_node() -> None:
+    affine = nir.Affine(np.eye(2), np.array([0.25, 0.5]))
+    nodes = {"one": nir.Input(np.array([2])), "two": nir.Input(np.array([2])), "w": affine, "lif": lif(2)}
+    edges = [("one", "w"), ("two", "w"), ("w", "lif"), ("lif", "out")]
+    made = program(
+        "g", nir.NIRGraph(nodes | {"out": nir.Output(np.array([2]))}, edges, type_check=False), DT, "zero", 0
+    )
+    np.testing.assert_allclose(made["lif"].bias, [0.25, 0.5])
+    assert [c.source for c in made["lif"].incoming] == ["one", "two"]
+
+
+def test_a_delay_before_the_output_is_kept() -> None:
+    made = chain(lif(4), nir.Delay(np.full(4, 3 * DT)))
+    x = spikes(1, 12, 4, 0.9)
+    found = simulate(made, {"in": x})
+    assert made.output == "out"
+    np.testing.assert_array_equal(found.potential["out"][:, 3:], found.spikes["n0"][:, :-3])
+
+
+def test_only_the_way_without_a_delay_waits_in_a_cycle() -> None:
+    nodes = {"in": nir.Input(np.array([2])), "lif": lif(2), "w": nir.Linear(np.eye(2)), "v": nir.Linear(np.eye(2))}
+    nodes |= {"wait": nir.Delay(np.full(2, 2 * DT)), "out": nir.Output(np.array([2]))}
+    edges = [("in", "lif"), ("lif", "w"), ("w", "lif"), ("lif", "wait"), ("wait", "v"), ("v", "lif"), ("lif", "out")]
+    made = program("g", nir.NIRGraph(nodes, edges, type_check=False), DT, "zero", 0)
+    assert sorted(c.delay for c in made["lif"].incoming if c.source == "lif") == [1, 2]
 
 
 def test_delays_and_recurrence_take_their_steps() -> None:

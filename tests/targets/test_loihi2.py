@@ -92,11 +92,16 @@ def test_values_that_overflow_wrap_and_saturate_as_in_lava() -> None:
     wild = network(replace(FIRST, threshold=np.full(20, 40.0), decay=np.ones(20)), readout("a", 20, decay=1.0))
     artefact = lower(wild)
     artefact.meta["populations"]["a"]["incoming"][0]["exponent"] = 9
-    artefact.meta["populations"]["out"]["incoming"][0]["exponent"] = 12
-    potential = Loihi2().run(artefact, spikes()).potential
-    assert max(abs(int(p.min())) for p in potential.values()) == 2**23 - 1
+    assert int(Loihi2().run(artefact, spikes()).potential["a"].min()) == 1 - 2**23
     found = Loihi2().conform(artefact, spikes())
     assert (found.spikes, found.potentials) == (0, 0)
+
+
+def test_a_readout_that_reaches_the_limit_is_no_answer() -> None:
+    artefact = lower(CASES["feed-forward"])
+    artefact.meta["populations"]["out"]["incoming"][0]["exponent"] = 12
+    with pytest.raises(BadInput, match=r"out: its potential reached the chip's limit in \d of 3 recordings"):
+        Loihi2().run(artefact, spikes())
 
 
 @pytest.mark.parametrize("name", [n for n in CASES if n != "neurons without leak"])
@@ -149,6 +154,8 @@ def test_everything_that_the_chip_cannot_do_is_said_at_once() -> None:
     [
         ({"threshold": np.full(20, 1e-4)}, "threshold rounds to zero"),
         ({"decay": np.zeros(20)}, "neurons without memory"),
+        ({"decay": np.full(20, 0.99999)}, "decay rounds to 1"),
+        ({"current_decay": np.full(20, 0.99999)}, "current_decay rounds to 1"),
         ({"bias": np.full(20, 1e4)}, "bias"),
         ({"incoming": (Connection("in", weights(12, 20, 0.5), 80),)}, r"delay from in.*0 ... 62"),
     ],
@@ -167,7 +174,19 @@ def test_weights_that_round_to_zero_and_currents_that_could_wrap_are_warned_of()
     )
     wide = Connection("big", csr_array(np.full((3000, 20), 0.5)))
     program = replace(network(replace(FIRST, incoming=(wide,)), readout("a", 20)), inputs={"big": 3000})
-    assert any("all inputs spike at once" in v.what and v.warning for v in check(program))
+    assert any("all inputs spike in every step" in v.what and v.warning for v in check(program))
+
+
+def test_a_time_constant_and_biases_that_change_are_warned_of() -> None:
+    slow = replace(FIRST, decay=np.full(20, 0.9998), bias=np.full(20, 1e-9))
+    said = [v.what for v in check(network(slow, readout("a", 20))) if v.warning]
+    assert "time constant of decay" in said and "biases that round to zero" in said
+
+
+def test_more_than_a_chip_is_refused_for_the_network_as_a_whole() -> None:
+    wide = replace(population("a", Connection("in", csr_array((12, 600_000)))), threshold=np.ones(600_000))
+    both = network(wide, replace(wide, name="b"), readout("a", 600_000))
+    assert [v.layer for v in check(both) if v.what == "cores"] == ["network"]
 
 
 def test_fractions_are_no_spikes() -> None:

@@ -15,7 +15,7 @@ from torch import Tensor
 from snn_fusion.encoding.spikes import Spikes, side_by_side
 from snn_fusion.network import forward_kernels
 from snn_fusion.network.lanes import WIDTH
-from snn_fusion.network.neurons import Reset
+from snn_fusion.network.neurons import RESETS, Reset
 
 Array = npt.NDArray[Any]
 Bools = npt.NDArray[np.bool_]
@@ -116,4 +116,4 @@ class Call:
 
     @property
     def reset_code(self) -> int:
-        return forward_kernels.RESETS.index(self.reset)
+        return RESETS.index(self.reset)

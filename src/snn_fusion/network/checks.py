@@ -13,6 +13,7 @@ from torch import Tensor
 
 from snn_fusion.encoding.spikes import Int32, Spikes
 from snn_fusion.errors import BadInput
+from snn_fusion.network.neurons import LIF, RESETS
 
 # Precisions that the kernels take, as whole numbers of the same size, with the bits of infinity.
 FLOATS: dict[torch.dtype, tuple[Any, int]] = {
@@ -63,6 +64,35 @@ def check_tensor(name: str, tensor: Tensor, shape: tuple[int, ...], like: Tensor
         raise BadInput(name, f"is {tensor.dtype}, the weights are {like.dtype}", "use one precision")
     if not _finite(tensor):
         raise BadInput(name, "holds NaN or infinity", "a diverged training is mended by a lower learning rate")
+
+
+def check_layer(
+    like: Tensor,
+    neuron: LIF,
+    recurrent: Tensor | None,
+    readout: Tensor | None = None,
+    readout_beta: Tensor | None = None,
+) -> None:
+    """Raises BadInput unless neuron, recurrent weights and readout belong to weights `like` (channels, N)."""
+    if not isinstance(like, Tensor) or like.ndim != 2 or not like.is_floating_point():
+        raise BadInput("weights", f"are not a floating-point matrix: {like!r:.80}", "give (channels, neurons)")
+    if 0 in like.shape:
+        raise BadInput("weights", f"have shape {tuple(like.shape)}", "a layer has channels and neurons")
+    n = like.shape[1]
+    if recurrent is not None:
+        check_tensor("recurrent weights", recurrent, (n, n), like)
+    if not isinstance(neuron.beta, Tensor):
+        raise BadInput("beta", f"is a {type(neuron.beta).__name__}, not a tensor", "wrap it in torch.as_tensor")
+    check_tensor("beta", neuron.beta, () if neuron.beta.ndim == 0 else (n,), like)
+    if not neuron.threshold > 0:
+        raise BadInput("threshold", f"is {neuron.threshold}", "it must be above 0: a silent neuron must stay silent")
+    if neuron.reset not in RESETS:
+        raise BadInput("reset", f"is {neuron.reset!r}", f"there are: {', '.join(RESETS)}")
+    if readout is not None and readout_beta is not None:
+        if not isinstance(readout, Tensor) or readout.ndim != 2 or readout.shape[1] < 1:
+            raise BadInput("readout", f"is not a matrix: {readout!r:.80}", "give (neurons, outputs)")
+        check_tensor("readout", readout, (n, readout.shape[1]), like)
+        check_tensor("readout beta", readout_beta, (), like)
 
 
 def _finite(tensor: Tensor) -> bool:

@@ -17,12 +17,13 @@ from torch.nn import functional
 from snn_fusion.encoding.spikes import Spikes
 from snn_fusion.errors import BadInput
 from snn_fusion.network.call import Call
-from snn_fusion.network.checks import FLOATS, check_tensor
+from snn_fusion.network.checks import FLOATS, check_layer, check_tensor
 from snn_fusion.network.neurons import LIF, li_scan, lif_scan
 from snn_fusion.network.scan import scan
 from snn_fusion.network.spike_train import SpikeTrain
 
 Path = Literal["events", "dense", "torch"]
+PATHS: tuple[Path, ...] = ("events", "dense", "torch")
 Sources = Sequence[tuple[SpikeTrain, Tensor]]  # what comes into a layer, and the weights (channels, N) that it meets
 
 # Share of active inputs from which a matrix product is faster than gathering; docs/engine.md says how measured.
@@ -37,7 +38,7 @@ def spiking_layer(
     The current is the sum over sources of spikes times weights, and of the spikes one step before times `recurrent`
     (N, N). `path` None: the fastest for device, precision and measured density. Raises BadInput.
     """
-    _check(sources, neuron, recurrent)
+    _check(sources, neuron, recurrent, path)
     path = path or choose_path(sources)
     if path == "torch":
         spikes = lif_scan(_current_by_torch(sources), neuron, recurrent)
@@ -62,10 +63,7 @@ def spiking_readout(
     so its gradient collapses to one product a recording. No gradient flows through the returned spikes. Raises
     BadInput.
     """
-    like = _check(sources, neuron, recurrent)
-    n = like.shape[1]
-    check_tensor("readout", readout, (n, readout.shape[-1]), like)
-    check_tensor("readout beta", readout_beta, (), like)
+    _check(sources, neuron, recurrent, path, readout, readout_beta)
     path = path or choose_path(sources)
     if path == "torch":
         spikes = lif_scan(_current_by_torch(sources), neuron, recurrent)
@@ -94,13 +92,23 @@ def _clamped(beta: Tensor) -> Tensor:
     return beta if beta.ndim == 0 and 0 <= beta.item() <= 1 else beta.clamp(0, 1)
 
 
-def _check(sources: Sources, neuron: LIF, recurrent: Tensor | None) -> Tensor:
-    """Shapes, devices, precisions and values of all that goes in; the first weights."""
+def _check(
+    sources: Sources,
+    neuron: LIF,
+    recurrent: Tensor | None,
+    path: Path | None,
+    readout: Tensor | None = None,
+    readout_beta: Tensor | None = None,
+) -> None:
+    """Shapes, devices, precisions and values of all that goes in."""
     if not sources:
         raise BadInput("sources", "there is none", "give at least one spike train and its weights")
     like = sources[0][1]
-    if not isinstance(like, Tensor) or like.ndim != 2 or not like.is_floating_point():
-        raise BadInput("weights", f"are not a floating-point matrix: {like!r:.80}", "give (channels, neurons)")
+    check_layer(like, neuron, recurrent, readout, readout_beta)
+    if path not in (None, *PATHS):
+        raise BadInput("path", f"is {path!r}", f"there are: {', '.join(PATHS)}, or None")
+    if path not in (None, "torch") and (like.device.type != "cpu" or like.dtype not in FLOATS):
+        raise BadInput(f"path {path}", f"does not take {like.dtype} on {like.device}", "use the path torch, or None")
     shape = sources[0][0].recordings, sources[0][0].steps
     for train, weights in sources:
         check_tensor("weights", weights, (train.channels, like.shape[1]), like)
@@ -110,12 +118,8 @@ def _check(sources: Sources, neuron: LIF, recurrent: Tensor | None) -> Tensor:
         if train.tensor is not None and (train.tensor.device, train.tensor.dtype) != (like.device, like.dtype):
             found = f"{train.tensor.dtype} on {train.tensor.device}, and weights {like.dtype} on {like.device}"
             raise BadInput("spikes", found, "use one device and precision")
-    if recurrent is not None:
-        check_tensor("recurrent weights", recurrent, (like.shape[1], like.shape[1]), like)
-    check_tensor("beta", neuron.beta, () if neuron.beta.ndim == 0 else (like.shape[1],), like)
-    if not neuron.threshold > 0:
-        raise BadInput("threshold", f"is {neuron.threshold}", "it must be above 0: a silent neuron must stay silent")
-    return like
+    if min(shape) < 1:
+        raise BadInput("sources", f"{shape[0]} recordings of {shape[1]} steps", "give at least one of each")
 
 
 def _prepare(

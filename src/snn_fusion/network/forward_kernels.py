@@ -36,8 +36,7 @@ Int32 = npt.NDArray[np.int32]
 Bits = npt.NDArray[np.uint32]
 Bools = npt.NDArray[np.bool_]
 
-RESETS = ("zero", "subtract", "none")
-ZERO, SUBTRACT, NONE = range(3)
+ZERO, SUBTRACT, NONE = range(3)  # places in neurons.RESETS
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -134,7 +133,7 @@ def recurrent_layer(
     zero, one, limit = fill(kind(0)), fill(kind(1)), fill(kind(threshold))
     kept = zero if reset == ZERO else one
     dropped = limit if reset == SUBTRACT else zero
-    fired = np.empty(neurons, np.int32)  # in the step before
+    fired = np.empty(blocks * WIDTH, np.int32)  # in the step before
     for b in range(first, last):
         if not active[b]:
             bits[:, b, :] = 0

@@ -13,11 +13,11 @@ from snn_fusion.encoding.spikes import Int32, Spikes
 from snn_fusion.errors import BadInput
 from snn_fusion.network import forward_kernels as kernels
 from snn_fusion.network.call import packed, per_neuron
-from snn_fusion.network.checks import FLOATS, check_spikes, check_tensor
+from snn_fusion.network.checks import FLOATS, check_layer, check_spikes, check_tensor
 from snn_fusion.network.checks import sound as all_sound
 from snn_fusion.network.forward_kernels import Floats
 from snn_fusion.network.lanes import WIDTH
-from snn_fusion.network.neurons import LIF
+from snn_fusion.network.neurons import LIF, RESETS
 from snn_fusion.network.threads import spread
 
 
@@ -33,18 +33,14 @@ class Frozen:
         if weights.device.type != "cpu" or weights.dtype not in FLOATS:
             found = f"are {weights.dtype} on {weights.device}"
             raise BadInput("weights", found, "freeze on the CPU, in single or double precision")
+        check_layer(weights, neuron, recurrent, readout, readout_beta)
+        check_tensor("weights", weights, tuple(weights.shape), weights)
         n = weights.shape[1]
-        given = {"weights": (weights, tuple(weights.shape)), "readout": (readout, (n, readout.shape[1]))}
-        given |= {"beta": (neuron.beta, tuple(neuron.beta.shape)), "readout beta": (readout_beta, ())}
-        for name, (tensor, shape) in (
-            given | ({} if recurrent is None else {"recurrent": (recurrent, (n, n))})
-        ).items():
-            check_tensor(name, tensor, shape, weights)
         self.channels, self.outputs = weights.shape[0], readout.shape[1]
         rows, outward = packed(weights), packed(readout)
         back = np.empty((len(rows), 0, WIDTH), rows.dtype) if recurrent is None else packed(recurrent)
         decay = per_neuron(neuron.beta.detach().clamp(0, 1), n)
-        layer = (decay, float(neuron.threshold), kernels.RESETS.index(neuron.reset))
+        layer = (decay, float(neuron.threshold), RESETS.index(neuron.reset))
         self._fixed = (rows, back, *layer, outward, float(readout_beta.detach().clamp(0, 1)))
 
     def __call__(self, spikes: Spikes, recordings: int = 1) -> npt.NDArray[Any]:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 Reset = Literal["zero", "subtract", "none"]
+RESETS: tuple[Reset, ...] = ("zero", "subtract", "none")
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from snn_fusion.network import forward_kernels as kernels
 from snn_fusion.network import gradients
@@ -109,13 +110,15 @@ class _Scan(torch.autograd.Function):
         passed = _run(call, True, *layer)
         ctx.call, ctx.wanted = call, [h is not None and h.requires_grad for h in handles]
         left = (passed.potential, passed.output, passed.trace, passed.sensitivity)
-        ctx.save_for_backward(*layer[1:], *(None if one is None else torch.from_numpy(one) for one in left))
-        if passed.output is not None:
-            return torch.from_numpy(passed.output)
+        kept = [None if one is None else torch.from_numpy(one) for one in left]
+        ctx.save_for_backward(*layer[1:], *kept)
+        if kept[1] is not None:
+            return kept[1]  # the one that is saved, so that torch sees it if somebody writes to it
         link: Tensor = layer[3].new_zeros(()).expand(call.recordings, call.steps, call.fired.neurons)
         return link
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *grads: Any) -> Any:
         tensors = ctx.saved_tensors
         left = (None if one is None else one.numpy() for one in tensors[5:])

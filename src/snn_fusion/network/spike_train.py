@@ -33,12 +33,20 @@ class SpikeTrain:
     link: Tensor | None = None
     active: npt.NDArray[np.bool_] | None = None
 
+    def __post_init__(self) -> None:
+        if self.events is not None:
+            check_spikes(self.events, self.recordings)
+            ends = self.events.indptr[:: self.events.rows // self.recordings]
+            object.__setattr__(self, "active", ends[1:] > ends[:-1])
+
     @classmethod
     def of(cls, spikes: Spikes, recordings: int) -> SpikeTrain:
-        """Encoded recordings, checked. Raises BadInput naming the field, its value and the remedy."""
-        check_spikes(spikes, recordings)
-        ends = spikes.indptr[:: spikes.rows // recordings]
-        return cls(recordings, events=spikes, active=ends[1:] > ends[:-1])
+        """Encoded recordings, checked, and copied: a gradient may need them when the caller has long moved on.
+
+        Raises BadInput naming the field, its value and the remedy.
+        """
+        indptr, index = (a.copy() if isinstance(a, np.ndarray) else a for a in (spikes.indptr, spikes.index))
+        return cls(recordings, events=Spikes(indptr, index, spikes.channels))
 
     @classmethod
     def from_dense(cls, spikes: Tensor) -> SpikeTrain:
@@ -76,16 +84,20 @@ class SpikeTrain:
         """Where gradients by the spikes go."""
         return self.tensor if self.link is None else self.link
 
-    @cached_property
+    @property
     def dense(self) -> Tensor:
         """The spikes as a tensor of 0 and 1, (B, T, channels); with gradients where there are any."""
         if self.tensor is not None:
             return self.tensor
-        values = torch.from_numpy(self.as_events().dense()).view(self.recordings, self.steps, self.channels)
         if self.link is None:
-            return values
-        valued: Tensor = _Valued.apply(self.link, values.to(self.link.dtype))  # type: ignore[no-untyped-call]
+            return self._values
+        valued: Tensor = _Valued.apply(self.link, self._values)  # type: ignore[no-untyped-call]
         return valued
+
+    @cached_property
+    def _values(self) -> Tensor:
+        values = torch.from_numpy(self.as_events().dense()).view(self.recordings, self.steps, self.channels)
+        return values if self.link is None else values.to(self.link.dtype)
 
     def as_events(self) -> Spikes:
         """The spikes as events, made from what is there if need be."""
@@ -119,7 +131,7 @@ class _Valued(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, link: Tensor, values: Tensor) -> Tensor:
-        return values
+        return values.clone()  # whoever writes to it does not change the train
 
     @staticmethod
     def backward(ctx: Any, *grads: Any) -> Any:

@@ -59,6 +59,8 @@ def read_program(
         raise BadInput(graph, f"a .nir file does not say {', '.join(missing)}", "give them")
     if dt is not None and not 0 < dt < 10:
         raise BadInput(f"--dt {dt:g}", "is not a step of a recording", "give seconds, e.g. 0.001")
+    if reset_delay not in (None, 0, 1):
+        raise BadInput(f"--reset-delay {reset_delay}", "is not 0 or 1", "0: within the step, 1: in the next one")
     read = read_nir(graph)
     assert dt is not None and reset is not None and reset_delay is not None
     return program(str(graph), read, dt, reset, reset_delay)

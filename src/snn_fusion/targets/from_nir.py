@@ -81,11 +81,12 @@ class Reader:
             raise BadInput(f"{self.where}: {cycle}", "a cycle without a neuron has no value", "put a neuron into it")
         if name not in self.known:
             self.busy.append(name)
-            self.known[name] = [self._through(name, node, path) for path in self.paths(name)]
+            # What arrives adds up before the node, so its bias counts once, whatever the number of paths.
+            self.known[name] = [self._through(name, node, path, i == 0) for i, path in enumerate(self.paths(name))]
             self.busy.pop()
         return self.known[name]
 
-    def _through(self, name: str, node: Any, path: Path) -> Path:
+    def _through(self, name: str, node: Any, path: Path, first: bool) -> Path:
         where = f"{self.where}: {path.source} -> {name}"
         if isinstance(node, Passage):
             return path
@@ -101,7 +102,7 @@ class Reader:
                 raise BadInput(where, "a delayed bias is not a constant", "put the bias behind the delay")
             return Path(path.source, path.matrix, path.delay + round(float(steps[0])), path.bias, path.shape)
         matrix, bias, shape = as_matrix(where, node, path.shape)
-        carried = path.bias @ matrix + (0 if bias is None else bias)
+        carried = path.bias @ matrix + (bias if bias is not None and first else 0)
         return Path(path.source, csr_array(path.matrix @ matrix), path.delay, carried, shape)
 
 
@@ -223,14 +224,16 @@ def _population(reader: Reader, name: str, paths: list[Path], back: set[tuple[st
     size, shape = len(own["decay"]), reader.shape(name)
     bias, incoming = own["constant"], []
     for path in paths:
-        if path.matrix.shape[1] != size:
+        if path.matrix.shape[1] != size or (len(path.shape) > 1 and len(shape) > 1 and path.shape != shape):
             found = f"shape mismatch: {list(path.shape)} comes from {path.source}, {list(shape)} is expected"
             raise BadInput(where, found, "mend the graph")
         if path.bias.any() and own["current_decay"].any():
             raise BadInput(where, "a bias before a current that decays is not a constant", "put it into v_leak")
         bias = bias + own["gain"] * path.bias
         weights = csr_array(path.matrix @ diags_array(own["gain"]))
-        incoming.append(Connection(path.source, weights, path.delay + ((path.source, name) in back)))
+        incoming.append(
+            Connection(path.source, weights, path.delay + (path.delay == 0 and (path.source, name) in back))
+        )
     if not incoming:
         raise BadInput(where, "nothing leads to it", "mend the graph")
     if not (own["threshold"] > 0).all():
@@ -244,7 +247,8 @@ def _output(reader: Reader, name: str, populations: list[Population]) -> str:
     """The population that is the output; a linear way to it becomes a readout without memory."""
     paths = reader.paths(name)
     names = {one.name for one in populations}
-    if len(paths) == 1 and paths[0].source in names and not paths[0].bias.any() and _is_identity(paths[0].matrix):
+    plain = [p for p in paths if p.source in names and p.delay == 0 and not p.bias.any() and _is_identity(p.matrix)]
+    if len(paths) == len(plain) == 1:
         return paths[0].source
     if not paths:
         raise BadInput(f"{reader.where}: {name}", "nothing leads to the output", "mend the graph")

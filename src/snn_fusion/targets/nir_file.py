@@ -32,7 +32,7 @@ def read_nir(path: Path) -> nir.NIRGraph:
 
 def _survey(path: Path, file: h5py.File) -> None:
     """Links lead nowhere else, and what is declared fits into memory."""
-    total, todo = 0, [("", file)]
+    total, todo, seen = 0, [("", file)], {h5py.h5o.get_info(file["/"].id).addr}
     while todo:
         name, group = todo.pop()
         for key in group:
@@ -42,6 +42,10 @@ def _survey(path: Path, file: h5py.File) -> None:
                 raise BadInput(f"{path}: {here}", "is a link to somewhere else", "a graph holds its own parameters")
             item = group[key]
             if isinstance(item, h5py.Group):
+                place = h5py.h5o.get_info(item.id).addr
+                if place in seen:
+                    raise BadInput(f"{path}: {here}", "is a group that is there twice", "export the graph again")
+                seen.add(place)
                 todo.append((here, item))
                 continue
             size = int(item.size or 0) * item.dtype.itemsize

@@ -48,23 +48,19 @@ class _Cell:
         self.decay, self.current_decay, self.bias, self.threshold = (
             values.astype(dtype) for values in (one.decay, one.current_decay, one.bias, one.threshold)
         )
-        self.reset, self.delayed = program.reset if one.spikes else "none", program.reset_delay > 0
+        remembers = one.spikes and bool((one.decay > 0).any())  # without memory there is nothing to reset
+        self.reset, self.delayed = program.reset if remembers else "none", program.reset_delay > 0
         self.current, self.u, self.fired = (np.zeros((n, one.size), dtype) for _ in range(3))
 
     def step(self, arriving: Array) -> tuple[Array, Array]:
         self.current = self.current_decay * self.current + arriving
-        if self.delayed:
-            u = self.decay * self.u + self.current + self.bias
-            if self.reset == "zero":
-                u = u * (1 - self.fired)
-            elif self.reset == "subtract":
-                u = u - self.fired * self.threshold
-        else:
-            kept = self.u
-            if self.reset == "zero":
-                kept = kept * (1 - self.fired)
-            elif self.reset == "subtract":
-                kept = np.where(self.fired > 0, kept - self.threshold, kept)
-            u = self.decay * kept + self.current + self.bias
+        kept = self.u
+        if self.reset == "zero":  # the same a step later: what is kept of U is 0 either way
+            kept = kept * (1 - self.fired)
+        elif self.reset == "subtract" and not self.delayed:
+            kept = np.where(self.fired > 0, kept - self.threshold, kept)
+        u = self.decay * kept + self.current + self.bias
+        if self.reset == "subtract" and self.delayed:
+            u = np.where(self.fired > 0, u - self.threshold, u)
         self.u, self.fired = u, (u > self.threshold).astype(u.dtype)
         return self.fired, u

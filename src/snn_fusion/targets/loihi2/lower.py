@@ -19,6 +19,7 @@ from snn_fusion.targets.loihi2 import limits
 from snn_fusion.targets.populations import Connection, Population, Program
 
 HEADROOM = 32
+TIME_CONSTANT = 0.05  # relative error from which a warning is given
 SILENT_SHARE = 0.5  # of a connection's weights that round to 0, from which a warning is given
 
 
@@ -27,6 +28,7 @@ def check(program: Program) -> list[Violation]:
     found: list[Violation] = []
     for one in program:
         found += _structure(program, one)
+    found += _capacity(program)
     if any(not v.warning for v in found):
         return found
     for one in program:
@@ -121,8 +123,8 @@ def _structure(program: Program, one: Population) -> list[Violation]:
     def bad(what: str, limit: str, value: object) -> None:
         found.append(Violation(one.name, what, limit, str(value)))
 
-    if one.spikes and (program.reset != "zero" or program.reset_delay):
-        bad("reset", "to zero, within the step", f"{program.reset}, {program.reset_delay} steps later")
+    if one.spikes and program.reset != "zero":
+        bad("reset", "to zero", program.reset)
     for field in ("decay", "current_decay", "threshold"):
         values = getattr(one, field)
         if len(np.unique(values)) > 1:
@@ -135,10 +137,20 @@ def _structure(program: Program, one: Population) -> list[Violation]:
         extra = connection.delay + program.depth[one.name] - program.depth.get(connection.source, 0) - 1
         if not 0 <= extra <= limits.DELAY_HIGH:
             bad(f"delay from {connection.source}", f"0 ... {limits.DELAY_HIGH} steps of an axon", extra)
-    cores = -(-one.size // limits.NEURONS_A_CORE)
-    if cores > limits.CORES:
-        bad("neurons", f"{limits.CORES * limits.NEURONS_A_CORE:,} a chip", f"{one.size:,}")
     return found
+
+
+def cores_of(neurons: int, synapses: int) -> int:
+    """Cores that so many neurons and 8-bit synapses fill, at least."""
+    return max(-(-neurons // limits.NEURONS_A_CORE), -(-synapses // limits.BYTES_A_CORE))
+
+
+def _capacity(program: Program) -> list[Violation]:
+    neurons = sum(one.size for one in program)
+    synapses = sum(c.weights.nnz for one in program for c in one.incoming)
+    cores = cores_of(neurons, synapses)
+    found = f"{cores:,}: {neurons:,} neurons, {synapses:,} synapses"
+    return [] if cores <= limits.CORES else [Violation("network", "cores", f"{limits.CORES} a chip", found)]
 
 
 def _numbers(one: Population) -> list[Violation]:
@@ -150,6 +162,17 @@ def _numbers(one: Population) -> list[Violation]:
 
     if one.spikes and round(float(one.threshold[0]) * scale) < 1:
         say("threshold rounds to zero", "1 chip unit", f"{float(one.threshold[0]):g} is {one.threshold[0] * scale:.3g}")
+    for field in ("decay", "current_decay"):
+        wanted = float(getattr(one, field)[0])
+        whole = round((1 - wanted) * limits.UNITY)
+        if wanted < 1 and whole < 1:
+            say(f"{field} rounds to 1", f"multiples of 1/{limits.UNITY}", f"{wanted:.6g}")
+        elif 0 < wanted < 1 and abs(whole / limits.UNITY / (1 - wanted) - 1) > TIME_CONSTANT:
+            on_chip = f"{wanted:.6g} is {1 - whole / limits.UNITY:.6g}"
+            say(f"time constant of {field}", f"within {TIME_CONSTANT:.0%}", on_chip, True)
+    lost_biases = int(((_bias(one, scale)[0] == 0) & (one.bias != 0)).sum())
+    if lost_biases:
+        say("biases that round to zero", "none", f"{lost_biases} of {one.size}", True)
     bias = np.abs(one.bias).max(initial=0) * scale * 2**limits.ALIGNMENT
     if bias > limits.BIAS_HIGH * 2**limits.BIAS_EXPONENT:
         say("bias", f"{limits.BIAS_HIGH * 2**limits.BIAS_EXPONENT:,} chip units", f"{bias:,.0f}")
@@ -161,8 +184,9 @@ def _numbers(one: Population) -> list[Violation]:
         if lost > SILENT_SHARE:
             say(f"weights from {connection.source} that round to zero", f"{SILENT_SHARE:.0%}", f"{lost:.0%}", True)
         worst += np.bincount(connection.weights.indices, np.abs(weights) * 2.0**power, one.size)
-    highest = float(worst.max(initial=0)) * 2**limits.ALIGNMENT
+    left = max(1 - float(one.current_decay[0]), 1 / limits.UNITY)  # of the current goes each step, the rest adds up
+    highest = float(worst.max(initial=0)) * 2**limits.ALIGNMENT / left
     if highest >= limits.STATE_HIGH:
         # The current would wrap around and change its sign; whether it can happen, only the data say.
-        say("current if all inputs spike at once", f"{limits.STATE_HIGH:,} chip units", f"{highest:,.0f}", True)
+        say("current if all inputs spike in every step", f"{limits.STATE_HIGH:,} chip units", f"{highest:,.0f}", True)
     return found

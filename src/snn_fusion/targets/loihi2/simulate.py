@@ -48,6 +48,11 @@ def simulate(artefact: Artefact, inputs: Mapping[str, npt.NDArray[Any]]) -> Outp
             bias = (artefact.arrays[f"{name}.bias_mant"], artefact.arrays[f"{name}.bias_exp"])
             neuron = (one["du"], one["dv"], one["vth"], one["memory"])
             _step(arriving, state[name], *bias, *neuron, sent[name], potential[name], t)
+    for name in meta["order"]:
+        if not meta["populations"][name]["spikes"] and sent[name].any():
+            bad = int(sent[name].any(axis=(1, 2)).sum())
+            problem = f"its potential reached the chip's limit in {bad} of {n} recordings and was reset"
+            raise BadInput(f"loihi2: {name}", problem, "scale the weights into it down")
     return Outputs({name: sent[name] for name in meta["order"]}, potential)
 
 

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from snn_fusion.targets import toolchain
 from snn_fusion.targets.contract import Artefact, Measurement, Mismatches, Outputs, Violation
 from snn_fusion.targets.loihi2 import limits
-from snn_fusion.targets.loihi2.lower import check, lower
+from snn_fusion.targets.loihi2.lower import check, cores_of, lower
 from snn_fusion.targets.loihi2.simulate import simulate
 from snn_fusion.targets.populations import Program
 
@@ -49,7 +49,7 @@ class Loihi2:
         return Mismatches(spikes, potentials, compared, TOOL)
 
     def profile(self, artefact: Artefact, outputs: Outputs) -> Sequence[Measurement]:
-        """Synapses, memory and cores by Loihi 2's published limits; spikes and synaptic operations by the simulator."""
+        """Synapses, memory and cores by Loihi 2's published limits; spikes by the simulator."""
         meta, found = artefact.meta, []
         synapses = {name: len(a) for name, a in artefact.arrays.items() if name.endswith(".weights")}
         neurons = sum(one["size"] for one in meta["populations"].values())
@@ -57,7 +57,7 @@ class Loihi2:
         recordings = len(next(iter(outputs.spikes.values())))
         fired = sum(int(s.sum()) for s in outputs.spikes.values())
         formula = f"bytes of 8-bit weights / {limits.BYTES_A_CORE} a core, and {limits.NEURONS_A_CORE} neurons a core"
-        cores = max(-(-total // limits.BYTES_A_CORE), -(-neurons // limits.NEURONS_A_CORE))
+        cores = cores_of(neurons, total)
         found.append(Measurement("neurons", neurons, "", "emulated", "artefact"))
         found.append(Measurement("synapses", total, "", "emulated", "artefact"))
         found.append(Measurement("weight memory", total, "bytes", "emulated", "artefact, 8 bits a synapse"))
