@@ -9,13 +9,17 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from engine.compare import Comparison
+from engine.compare import RELATIVE, Comparison
 from engine.driver import LOOP, MODULE, OURS, THREADS
 from engine.extras import WANTED_MEMORY, WANTED_SCALING, Line
 from engine.machine import BUSY
 from engine.workloads import DENSITY
 
 EPOCH_WANTED = 8.0
+ROUNDING = (
+    " A spike whose potential is within rounding of its threshold falls either way, by the order of the sums; one of "
+    "the batch's half a million is enough for that difference."
+)
 YES, NO = "✓", "✗"
 SHORT = {
     "train-700": "train 700-256-20",
@@ -147,6 +151,7 @@ def notes(report: Report) -> list[str]:
         lines.append(
             f"Epoch: loss of the first batch within {a['value']:.0e}, gradients cosine {a['cosine']:.6f}, within "
             f"{a['relative']:.0e} of the largest; with Adam, and with making each batch's input in the clock."
+            + (ROUNDING if a["relative"] >= RELATIVE else "")
         )
     if report.others > BUSY:
         lines.append(

@@ -216,6 +216,21 @@ def test_one_decay_a_neuron_is_as_good_as_one_a_layer(path: str) -> None:
     torch.testing.assert_close(each.grad.sum(), one.grad)
 
 
+@pytest.mark.parametrize("path", ["events", "dense"])
+def test_each_neuron_may_have_a_decay_of_its_own(path: str) -> None:
+    spikes, found = some_spikes(4, 12, 20, 0.3, 6), {}
+    generator = torch.Generator().manual_seed(1)
+    w, out = grid(torch.randn(20, 70, generator=generator)), grid(torch.randn(70, 3, generator=generator))
+    decays = grid(torch.rand(70, generator=generator))
+    for name in (path, "torch"):
+        beta = decays.clone().requires_grad_()
+        potential, train = spiking_readout([(events_of(spikes), w)], LIF(beta), out, torch.tensor(0.9), path=name)
+        potential.square().sum().backward()
+        found[name] = train.as_events().dense(), beta.grad
+    np.testing.assert_array_equal(found[path][0], found["torch"][0])
+    assert_same_gradient(found[path][1], found["torch"][1])
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_every_path_is_there_in_both_precisions(dtype: torch.dtype) -> None:
     spikes, found = some_spikes(6, 12, 20, 0.3, 4), {}
