@@ -10,7 +10,7 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -45,6 +45,25 @@ def file_digest(path: Path) -> str:
     """SHA-256 of a file's bytes."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def files_digest(folder: Path, names: Sequence[str]) -> str:
+    """SHA-256 over these files of a folder."""
+    return digest([[name, file_digest(folder / name)] for name in names])
+
+
+def check_seal(folder: Path, names: Sequence[str], kind: str, maker: str, remedy: str) -> str:
+    """The digest of a folder's files, which its file `digest` must name too.
+
+    Raises BadInput naming the file that is missing or changed. `maker` is the command that writes this kind of folder.
+    """
+    for name in (*names, "digest"):
+        if not (folder / name).is_file():
+            raise BadInput(folder / name, f"missing: this is not a whole {kind}", f"name a folder that `{maker}` wrote")
+    found, said = files_digest(folder, names), (folder / "digest").read_text().strip()
+    if found != said:
+        raise BadInput(folder / "digest", f"says {said[:12]}, but the files give {found[:12]}", remedy)
+    return found
 
 
 def tree_digest(folder: Path) -> str:

@@ -95,11 +95,16 @@ def check_layer(
         check_tensor("readout beta", readout_beta, (), like)
 
 
+def takes(tensor: Tensor) -> bool:
+    """Whether the compiled kernels work on tensors of this device and precision."""
+    return tensor.device.type == "cpu" and tensor.dtype in FLOATS
+
+
 def _finite(tensor: Tensor) -> bool:
     if tensor.ndim == 0:
         return math.isfinite(tensor.item())
     values = tensor.detach()
-    if values.device.type != "cpu" or values.dtype not in FLOATS or not values.is_contiguous():
+    if not takes(values) or not values.is_contiguous():
         return bool(torch.isfinite(values).all())
     whole, infinity = FLOATS[values.dtype]
     bits = values.numpy().reshape(-1).view(whole)

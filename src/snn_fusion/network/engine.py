@@ -17,7 +17,7 @@ from torch.nn import functional
 from snn_fusion.encoding.spikes import Spikes
 from snn_fusion.errors import BadInput
 from snn_fusion.network.call import Call
-from snn_fusion.network.checks import FLOATS, check_layer, check_tensor
+from snn_fusion.network.checks import check_layer, check_tensor, takes
 from snn_fusion.network.neurons import LIF, li_scan, lif_scan
 from snn_fusion.network.scan import scan
 from snn_fusion.network.spike_train import SpikeTrain
@@ -80,7 +80,7 @@ def spiking_readout(
 def choose_path(sources: Sources) -> Path:
     """By device, precision, and the share of inputs that are active."""
     weights = sources[0][1]
-    if weights.device.type != "cpu" or weights.dtype not in FLOATS:
+    if not takes(weights):
         return "torch"
     synapses = [train.channels for train, _ in sources]
     density = sum(train.density * c for (train, _), c in zip(sources, synapses, strict=True)) / sum(synapses)
@@ -107,7 +107,7 @@ def _check(
     check_layer(like, neuron, recurrent, readout, readout_beta)
     if path not in (None, *PATHS):
         raise BadInput("path", f"is {path!r}", f"there are: {', '.join(PATHS)}, or None")
-    if path not in (None, "torch") and (like.device.type != "cpu" or like.dtype not in FLOATS):
+    if path not in (None, "torch") and not takes(like):
         raise BadInput(f"path {path}", f"does not take {like.dtype} on {like.device}", "use the path torch, or None")
     shape = sources[0][0].recordings, sources[0][0].steps
     for train, weights in sources:

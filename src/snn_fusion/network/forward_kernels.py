@@ -40,19 +40,6 @@ ZERO, SUBTRACT, NONE = range(3)  # places in neurons.RESETS
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def pack(matrix: Floats, out: Floats) -> None:
-    """(rows, N) -> (K, rows, W), filled up with zeros."""
-    rows, columns = matrix.shape
-    for k in range(out.shape[0]):
-        count = min(WIDTH, columns - k * WIDTH)
-        for r in range(rows):
-            if count == WIDTH:
-                store(out, (k * rows + r) * WIDTH, load(matrix, r * columns + k * WIDTH))
-            else:
-                store(out, (k * rows + r) * WIDTH, load_first(matrix, r * columns + k * WIDTH, count))
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
 def _row(matrix: Floats, row: int, columns: int, k: int) -> Any:
     """Block k of a row of (rows, columns)."""
     if (k + 1) * WIDTH <= columns:
@@ -61,11 +48,38 @@ def _row(matrix: Floats, row: int, columns: int, k: int) -> Any:
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
+def pack(matrix: Floats, out: Floats) -> None:
+    """(rows, N) -> (K, rows, W), filled up with zeros."""
+    rows, columns = matrix.shape
+    for k in range(out.shape[0]):
+        for r in range(rows):
+            store(out, (k * rows + r) * WIDTH, _row(matrix, r, columns, k))
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
 def _sum_rows(total: Any, index: Int32, first: int, last: int, weights: Floats, begin: int) -> Any:
     """`total` and the weight rows of the spikes `index[first:last]`, of the block that begins at `begin`."""
     for k in range(first, last):
         total = total + load(weights, begin + at(index, k) * WIDTH)
     return total
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _lif(u: Any, now: Any, decay: Any, limit: Any, kept: Any, dropped: Any, zero: Any) -> Any:
+    """The potential after a step from `u` with the current `now`; `kept`, `dropped`: what a spike does to u."""
+    return decay * where_above(u, limit, u * kept, u) + now - where_above(u, limit, dropped, zero)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _list_spikes(bits: Bits, b: int, t: int, index: Int32, i: int) -> int:
+    """Write the neurons that spike in a step to index[i], index[i + 1] ...; where the next one goes."""
+    for k in range(bits.shape[0]):
+        left = bits[k, b, t]
+        while left:
+            index[i] = k * WIDTH + lowest_bit(left)
+            left &= left - np.uint32(1)
+            i += 1
+    return i
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -106,7 +120,7 @@ def layer(
             else:
                 now = _row(current, row, neurons, k)
             if scan:
-                u = decay * where_above(u, limit, u * kept, u) + now - where_above(u, limit, dropped, zero)
+                u = _lif(u, now, decay, limit, kept, dropped, zero)
                 bits[k, b, t] = bits_above(u, limit)
             else:
                 u = now
@@ -144,17 +158,10 @@ def recurrent_layer(
                 here = ((k * recordings + b) * steps + t) * WIDTH
                 u = load(potential, here - WIDTH) if t > 0 else zero
                 now = _sum_rows(load(potential, here), fired, 0, count, recurrent, k * neurons * WIDTH)
-                drop = where_above(u, limit, dropped, zero)
-                u = load(beta, k * WIDTH) * where_above(u, limit, u * kept, u) + now - drop
+                u = _lif(u, now, load(beta, k * WIDTH), limit, kept, dropped, zero)
                 store(potential, here, u)
                 bits[k, b, t] = bits_above(u, limit)
-            count = 0
-            for k in range(blocks):
-                left = bits[k, b, t]
-                while left:
-                    fired[count] = k * WIDTH + lowest_bit(left)
-                    left &= left - np.uint32(1)
-                    count += 1
+            count = _list_spikes(bits, b, t, fired, 0)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -246,10 +253,5 @@ def events(bits: Bits) -> tuple[Int32, Int32]:
     index, i = np.empty(indptr[-1], np.int32), 0
     for b in range(recordings):
         for t in range(steps):
-            for k in range(blocks):
-                left = bits[k, b, t]
-                while left:
-                    index[i] = k * WIDTH + lowest_bit(left)
-                    left &= left - np.uint32(1)
-                    i += 1
+            i = _list_spikes(bits, b, t, index, i)
     return indptr, index

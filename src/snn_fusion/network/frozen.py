@@ -13,7 +13,7 @@ from snn_fusion.encoding.spikes import Int32, Spikes
 from snn_fusion.errors import BadInput
 from snn_fusion.network import forward_kernels as kernels
 from snn_fusion.network.call import packed, per_neuron
-from snn_fusion.network.checks import FLOATS, check_layer, check_spikes, check_tensor
+from snn_fusion.network.checks import check_layer, check_spikes, check_tensor, takes
 from snn_fusion.network.checks import sound as all_sound
 from snn_fusion.network.forward_kernels import Floats
 from snn_fusion.network.lanes import WIDTH
@@ -30,7 +30,7 @@ class Frozen:
     def __init__(
         self, weights: Tensor, neuron: LIF, readout: Tensor, readout_beta: Tensor, recurrent: Tensor | None = None
     ) -> None:
-        if weights.device.type != "cpu" or weights.dtype not in FLOATS:
+        if not takes(weights):
             found = f"are {weights.dtype} on {weights.device}"
             raise BadInput("weights", found, "freeze on the CPU, in single or double precision")
         check_layer(weights, neuron, recurrent, readout, readout_beta)

@@ -25,7 +25,7 @@ from snn_fusion.encoding.encoder import encoder_version
 from snn_fusion.encoding.encoder import inputs as input_channels
 from snn_fusion.errors import BadInput
 from snn_fusion.network.fusion import JOINT, READOUT, FusionNetwork
-from snn_fusion.workspace import digest, file_digest, write_atomic
+from snn_fusion.workspace import check_seal, file_digest, files_digest, write_atomic
 
 FORMAT = 1
 FILES = ("graph.nir", "graph.json", "weights.safetensors")
@@ -83,17 +83,12 @@ def save_graph(
 
 def graph_digest(folder: Path) -> str:
     """SHA-256 over the graph's files."""
-    return digest([[name, file_digest(folder / name)] for name in FILES])
+    return files_digest(folder, FILES)
 
 
 def load_graph(folder: Path) -> Graph:
     """Read a graph and check it against its digest. Raises BadInput naming the file and what is wrong with it."""
-    for name in (*FILES, "digest"):
-        if not (folder / name).is_file():
-            raise BadInput(folder / name, "missing: this is not a whole graph", "name a folder that `train` wrote")
-    found, said = graph_digest(folder), (folder / "digest").read_text().strip()
-    if found != said:
-        raise BadInput(folder / "digest", f"says {said[:12]}, but the files give {found[:12]}", "restore the graph")
+    found = check_seal(folder, FILES, "graph", "train", "restore the graph")
     try:
         meta = json.loads((folder / "graph.json").read_text())
         if meta["format"] != FORMAT:
