@@ -67,16 +67,24 @@ class Mismatches:
     tool: str
 
 
+# Recordings to calibrate by, for each input (n, T, channels); without any, bounds are those of the worst case.
+Examples = Mapping[str, Array] | None
+
+
 class Target(Protocol):
     """The five functions. All are deterministic; none keeps state."""
 
     name: str
 
-    def check(self, program: Program) -> Sequence[Violation]:
+    def check(self, program: Program, examples: Examples = None) -> Sequence[Violation]:
         """Everything that the chip cannot express, all at once."""
 
-    def lower(self, program: Program) -> Artefact:
-        """To whole numbers. Raises BadInput with the violations if there are any."""
+    def lower(self, program: Program, examples: Examples = None) -> Artefact:
+        """To whole numbers. Raises BadInput with the violations if there are any.
+
+        The synapses of connection i into population P are the arrays P.i.indptr, P.i.indices, P.i.weights: sparse rows,
+        a row a source neuron.
+        """
 
     def run(self, artefact: Artefact, inputs: Mapping[str, Array]) -> Outputs:
         """The chip's exact arithmetic on inputs (n, T, channels). Raises BadInput for input it cannot take."""
@@ -84,7 +92,7 @@ class Target(Protocol):
     def conform(self, artefact: Artefact, inputs: Mapping[str, Array]) -> Mismatches:
         """The same inputs through the vendor's own toolchain. Raises ToolchainFailed, ToolchainMissing."""
 
-    def profile(self, artefact: Artefact, outputs: Outputs) -> Sequence[Measurement]:
+    def profile(self, artefact: Artefact, inputs: Mapping[str, Array], outputs: Outputs) -> Sequence[Measurement]:
         """Resources and activity, each with its provenance."""
 
 

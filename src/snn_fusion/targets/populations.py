@@ -33,7 +33,8 @@ class Population:
 
     A step: J = sum over connections of spikes times weights; I[t] = current_decay * I[t-1] + J; U[t] = decay * (U[t-1]
     after its reset) + I[t] + bias; a neuron spikes where U[t] > threshold. Without a threshold (`spikes` false) it is a
-    readout: U is what it gives.
+    readout: U is what it gives. Neurons of several `levels` are graded: above the threshold they send 1, and one more
+    for each `step` above it, up to `levels`.
     """
 
     name: str
@@ -43,6 +44,8 @@ class Population:
     threshold: Float64
     incoming: tuple[Connection, ...]
     spikes: bool = True
+    levels: int = 1
+    step: Float64 | None = None  # (N,), of graded neurons
 
     @property
     def size(self) -> int:

@@ -16,7 +16,7 @@ Array = npt.NDArray[Any]
 
 @dataclass(frozen=True)
 class Traces:
-    """What a run left, by population: `spikes` (n, T, N) of 0 and 1, and `potential` (n, T, N) before any reset."""
+    """What a run left, by population: `spikes` (n, T, N), of 0 and 1 unless graded, and `potential` (n, T, N) before any reset."""
 
     spikes: Mapping[str, Array]
     potential: Mapping[str, Array]
@@ -48,6 +48,7 @@ class _Cell:
         self.decay, self.current_decay, self.bias, self.threshold = (
             values.astype(dtype) for values in (one.decay, one.current_decay, one.bias, one.threshold)
         )
+        self.levels, self.step_size = one.levels, None if one.step is None else one.step.astype(dtype)
         remembers = one.spikes and bool((one.decay > 0).any())  # without memory there is nothing to reset
         self.reset, self.delayed = program.reset if remembers else "none", program.reset_delay > 0
         self.current, self.u, self.fired = (np.zeros((n, one.size), dtype) for _ in range(3))
@@ -63,4 +64,7 @@ class _Cell:
         if self.reset == "subtract" and self.delayed:
             u = np.where(self.fired > 0, u - self.threshold, u)
         self.u, self.fired = u, (u > self.threshold).astype(u.dtype)
-        return self.fired, u
+        if self.step_size is None:
+            return self.fired, u
+        above = np.floor((u - self.threshold) / self.step_size)
+        return np.where(self.fired > 0, np.clip(1 + above, 1, self.levels), 0).astype(u.dtype), u

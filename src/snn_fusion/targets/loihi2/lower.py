@@ -125,6 +125,8 @@ def _structure(program: Program, one: Population) -> list[Violation]:
 
     if one.spikes and program.reset != "zero":
         bad("reset", "to zero", program.reset)
+    if one.levels > 1:
+        bad("graded neurons", "spikes of 1", f"{one.levels} levels")
     for field in ("decay", "current_decay", "threshold"):
         values = getattr(one, field)
         if len(np.unique(values)) > 1:

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from snn_fusion.targets import toolchain
-from snn_fusion.targets.contract import Artefact, Measurement, Mismatches, Outputs, Violation
+from snn_fusion.targets.contract import Artefact, Examples, Measurement, Mismatches, Outputs, Violation
 from snn_fusion.targets.loihi2 import limits
 from snn_fusion.targets.loihi2.lower import check, cores_of, lower
 from snn_fusion.targets.loihi2.simulate import simulate
@@ -23,10 +23,10 @@ SECONDS = 300.0
 class Loihi2:
     name = "loihi2"
 
-    def check(self, program: Program) -> Sequence[Violation]:
+    def check(self, program: Program, examples: Examples = None) -> Sequence[Violation]:
         return check(program)
 
-    def lower(self, program: Program) -> Artefact:
+    def lower(self, program: Program, examples: Examples = None) -> Artefact:
         return lower(program)
 
     def run(self, artefact: Artefact, inputs: Mapping[str, npt.NDArray[Any]]) -> Outputs:
@@ -48,7 +48,9 @@ class Loihi2:
             compared += after.size
         return Mismatches(spikes, potentials, compared, TOOL)
 
-    def profile(self, artefact: Artefact, outputs: Outputs) -> Sequence[Measurement]:
+    def profile(
+        self, artefact: Artefact, inputs: Mapping[str, npt.NDArray[Any]], outputs: Outputs
+    ) -> Sequence[Measurement]:
         """Synapses, memory and cores by Loihi 2's published limits; spikes by the simulator."""
         meta, found = artefact.meta, []
         synapses = {name: len(a) for name, a in artefact.arrays.items() if name.endswith(".weights")}
