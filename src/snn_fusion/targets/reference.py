@@ -16,7 +16,8 @@ Array = npt.NDArray[Any]
 
 @dataclass(frozen=True)
 class Traces:
-    """What a run left, by population: `spikes` (n, T, N), of 0 and 1 unless graded, and `potential` (n, T, N) before any reset."""
+    """What a run left, by population: `spikes` (n, T, N), 0 and 1 or a graded neuron's level, and `potential` (n, T, N)
+    before any reset."""
 
     spikes: Mapping[str, Array]
     potential: Mapping[str, Array]
