@@ -10,36 +10,42 @@ import numpy as np
 import numpy.typing as npt
 
 from snn_fusion.targets.populations import Population, Program
+from snn_fusion.targets.synapses import arrive
 
 Array = npt.NDArray[Any]
 
 
 @dataclass(frozen=True)
 class Traces:
-    """What a run left, by population: `spikes` (n, T, N), 0 and 1 or a graded neuron's level, and `potential` (n, T, N)
-    before any reset."""
+    """What a run left, by population, (n, T, N) each: `spikes`, 0 and 1 or a graded neuron's level, `potential` before
+    any reset, `current` without the bias."""
 
     spikes: Mapping[str, Array]
     potential: Mapping[str, Array]
+    current: Mapping[str, Array]
 
 
 def simulate(program: Program, inputs: Mapping[str, Array], dtype: Any = np.float64) -> Traces:
     """Run `program` from rest on `inputs`, (n, T, channels) of spikes or real-valued currents for each input."""
     n, steps = next(iter(inputs.values())).shape[:2]
     sent = {name: np.asarray(values, dtype) for name, values in inputs.items()}
-    potential = {}
+    potential, currents = {}, {}
     for one in program:
-        sent[one.name], potential[one.name] = (np.zeros((n, steps, one.size), dtype) for _ in range(2))
+        shape = (n, steps, one.size)
+        sent[one.name], potential[one.name], currents[one.name] = (np.zeros(shape, dtype) for _ in range(3))
+    weights = {id(c): c.weights.data.astype(dtype) for one in program for c in one.incoming}
     cells = {one.name: _Cell(one, program, n, dtype) for one in program}
     for t in range(steps):
         for one in program:
             current = np.zeros((n, one.size), dtype)
             for connection in one.incoming:
                 if t >= connection.delay:
-                    current += sent[connection.source][:, t - connection.delay] @ connection.weights.astype(dtype)
+                    rows = connection.weights.indptr, connection.weights.indices, weights[id(connection)]
+                    arrive(sent[connection.source], t - connection.delay, *rows, current)
             spikes, u = cells[one.name].step(current)
             sent[one.name][:, t], potential[one.name][:, t] = spikes, u
-    return Traces({one.name: sent[one.name] for one in program}, potential)
+            currents[one.name][:, t] = cells[one.name].current
+    return Traces({one.name: sent[one.name] for one in program}, potential, currents)
 
 
 class _Cell:

@@ -2,6 +2,7 @@
 
 The equations are those of lava-nc's `PyLifModelBitAcc` and `PyDenseModelBitAcc`; `conform` holds this to them:
 
+    a = the sums of each connection's groups of synapses, each times its power of two, rounded down
     u = sgn(u) * (|u| * (4096 - (du + 1)) >> 12) + (a << 6), wrapped once beyond +-2^23
     v = clip(sgn(v) * (|v| * (4096 - dv) >> 12) + u + (bias_mant << bias_exp), +-(2^23 - 1))
     a spike where v > vth << 6, and then v = 0; u stays
@@ -19,6 +20,7 @@ from numba import njit
 from snn_fusion.errors import BadInput
 from snn_fusion.targets.contract import Artefact, Outputs
 from snn_fusion.targets.loihi2 import limits
+from snn_fusion.targets.synapses import arrive
 
 Int32 = npt.NDArray[np.int32]
 
@@ -43,8 +45,11 @@ def simulate(artefact: Artefact, inputs: Mapping[str, npt.NDArray[Any]]) -> Outp
             arriving = np.zeros((n, one["size"]), np.int64)
             for i, way in enumerate(one["incoming"]):
                 if t >= way["delay"]:
-                    rows = (artefact.arrays[f"{name}.{i}.{part}"] for part in ("indptr", "indices", "weights"))
-                    _accumulate(sent[way["source"]], t - way["delay"], *rows, way["exponent"], arriving)
+                    rows = [artefact.arrays[f"{name}.{i}.{part}"] for part in ("indptr", "indices", "weights")]
+                    total = np.zeros_like(arriving)
+                    arrive(sent[way["source"]], t - way["delay"], *rows, total)
+                    power = way["exponent"]
+                    arriving += total << power if power > 0 else total >> -power
             bias = (artefact.arrays[f"{name}.bias_mant"], artefact.arrays[f"{name}.bias_exp"])
             neuron = (one["du"], one["dv"], one["vth"], one["memory"])
             _step(arriving, state[name], *bias, *neuron, sent[name], potential[name], t)
@@ -66,20 +71,6 @@ def _whole(name: str, inputs: Mapping[str, npt.NDArray[Any]], channels: int) -> 
     if (whole != values).any():
         raise BadInput(f"input {name}", "holds fractions", "Loihi 2 takes spikes, or graded spikes of whole numbers")
     return whole
-
-
-@njit(cache=True, nogil=True)
-def _accumulate(
-    spikes: Int32, t: int, indptr: Int32, indices: Int32, weights: Int32, exponent: int, out: npt.NDArray[np.int64]
-) -> None:
-    """Add the rows of the weights (source, target) that spikes (n, T, source) of step t meet, times 2^exponent."""
-    for b in range(spikes.shape[0]):
-        for source in range(spikes.shape[2]):
-            value = spikes[b, t, source]
-            if value != 0:
-                factor = np.int64(value) << exponent
-                for k in range(indptr[source], indptr[source + 1]):
-                    out[b, indices[k]] += factor * weights[k]
 
 
 @njit(cache=True, nogil=True)

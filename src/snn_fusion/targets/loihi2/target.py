@@ -10,24 +10,31 @@ import numpy as np
 import numpy.typing as npt
 
 from snn_fusion.targets import toolchain
+from snn_fusion.targets.activity import activity, unusual
 from snn_fusion.targets.contract import Artefact, Examples, Measurement, Mismatches, Outputs, Violation
 from snn_fusion.targets.loihi2 import limits
-from snn_fusion.targets.loihi2.lower import check, cores_of, lower
+from snn_fusion.targets.loihi2.check import check, cores_of
+from snn_fusion.targets.loihi2.lower import lower
 from snn_fusion.targets.loihi2.simulate import simulate
 from snn_fusion.targets.populations import Program
 
 TOOL = "lava-nc 0.10.0, Loihi2SimCfg(select_tag='fixed_pt')"
 SECONDS = 300.0
+UNKNOWN = (("latency", "s"), ("power", "W"), ("energy", "J"))
 
 
 class Loihi2:
     name = "loihi2"
 
     def check(self, program: Program, examples: Examples = None) -> Sequence[Violation]:
-        return check(program)
+        found = check(program, examples)
+        if examples and not any(not v.warning for v in found):
+            artefact = lower(program, [], examples)
+            found += unusual(artefact, simulate(artefact, examples))
+        return found
 
     def lower(self, program: Program, examples: Examples = None) -> Artefact:
-        return lower(program)
+        return lower(program, [v for v in check(program, examples) if not v.warning], examples)
 
     def run(self, artefact: Artefact, inputs: Mapping[str, npt.NDArray[Any]]) -> Outputs:
         return simulate(artefact, inputs)
@@ -51,22 +58,16 @@ class Loihi2:
     def profile(
         self, artefact: Artefact, inputs: Mapping[str, npt.NDArray[Any]], outputs: Outputs
     ) -> Sequence[Measurement]:
-        """Synapses, memory and cores by Loihi 2's published limits; spikes by the simulator."""
-        meta, found = artefact.meta, []
-        synapses = {name: len(a) for name, a in artefact.arrays.items() if name.endswith(".weights")}
-        neurons = sum(one["size"] for one in meta["populations"].values())
-        total = sum(synapses.values())
-        recordings = len(next(iter(outputs.spikes.values())))
-        fired = sum(int(s.sum()) for s in outputs.spikes.values())
+        """Synapses, memory and cores by Loihi 2's published limits; activity by the simulator."""
+        synapses = sum(len(a) for name, a in artefact.arrays.items() if name.endswith(".weights"))
+        neurons = sum(one["size"] for one in artefact.meta["populations"].values())
         formula = f"bytes of 8-bit weights / {limits.BYTES_A_CORE} a core, and {limits.NEURONS_A_CORE} neurons a core"
-        cores = cores_of(neurons, total)
-        found.append(Measurement("neurons", neurons, "", "emulated", "artefact"))
-        found.append(Measurement("synapses", total, "", "emulated", "artefact"))
-        found.append(Measurement("weight memory", total, "bytes", "emulated", "artefact, 8 bits a synapse"))
-        found.append(Measurement("cores", cores, "", "estimated", f"{formula} (Intel technology brief, 2021)"))
-        found.append(Measurement("spikes", fired / recordings, "a recording", "emulated", "fixed-point simulator"))
-        for metric, unit in (("energy", "J"), ("power", "W"), ("latency", "s")):
-            found.append(
-                Measurement(metric, None, unit, "unavailable", "lava-nc has no model of it, and no board is here")
-            )
-        return found
+        nothing = "lava-nc has no model of it, and no board is here"
+        return [
+            Measurement("neurons", neurons, "", "emulated", "artefact"),
+            Measurement("synapses", synapses, "", "emulated", "artefact: two of 8 bits for each weight"),
+            Measurement("memory", synapses, "bytes", "estimated", "8 bits a synapse"),
+            Measurement("cores", cores_of(neurons, synapses), "", "estimated", f"{formula} (Intel brief, 2021)"),
+            *activity(artefact, inputs, outputs, "fixed-point simulator, equal to lava-nc's to the bit"),
+            *(Measurement(m, None, u, "unavailable", nothing) for m, u in UNKNOWN),
+        ]

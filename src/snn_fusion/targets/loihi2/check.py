@@ -1,0 +1,114 @@
+"""What stands in the way of running a program on Loihi 2, all at once; warnings are marked as such."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from snn_fusion.targets.contract import Examples, Violation
+from snn_fusion.targets.loihi2 import limits
+from snn_fusion.targets.loihi2.lower import bias_of, scales, synapses
+from snn_fusion.targets.populations import Population, Program
+
+TIME_CONSTANT = 0.05  # relative error from which a warning is given
+SILENT_SHARE = 0.5  # of a connection's weights that round to 0, from which a warning is given
+GROUPS = 2  # of synapses that a connection becomes
+
+
+def check(program: Program, examples: Examples = None) -> list[Violation]:
+    """Structure and capacity; if these hold, what rounding does, and what examples reach."""
+    found = [violation for one in program for violation in _structure(program, one)] + _capacity(program)
+    if any(not v.warning for v in found):
+        return found
+    for name, scale in scales(program, examples).items():
+        found += [*_threshold_and_decays(program[name], scale), *_bias(program[name], scale)]
+        found += _weights(program[name], scale, examples is None)
+    return found
+
+
+def cores_of(neurons: int, synapses: int) -> int:
+    """Cores that so many neurons and 8-bit synapses fill, at least."""
+    return max(-(-neurons // limits.NEURONS_A_CORE), -(-synapses // limits.BYTES_A_CORE))
+
+
+def _structure(program: Program, one: Population) -> list[Violation]:
+    found = []
+
+    def bad(what: str, limit: str, value: object) -> None:
+        found.append(Violation(one.name, what, limit, str(value)))
+
+    if one.spikes and program.reset != "zero":
+        bad("reset", "to zero", program.reset)
+    if one.levels > 1:
+        bad("graded neurons", "spikes of 1", f"{one.levels} levels")
+    for field in ("decay", "current_decay", "threshold"):
+        values = getattr(one, field)
+        if len(np.unique(values)) > 1:
+            bad(f"{field} differs between neurons", "one a layer", f"{values.min():g} ... {values.max():g}")
+    if one.spikes and not (one.decay > 0).all():
+        bad("neurons without memory", f"a potential keeps at least 1/{limits.UNITY}", "decay 0")
+    if not one.spikes and (one.bias != 0).any() and not (one.decay > 0).all():
+        bad("bias of a readout without memory", "none: it is read from the current", f"{np.abs(one.bias).max():g}")
+    for connection in one.incoming:
+        extra = connection.delay + program.depth[one.name] - program.depth.get(connection.source, 0) - 1
+        if not 0 <= extra <= limits.DELAY_HIGH:
+            bad(f"delay from {connection.source}", f"0 ... {limits.DELAY_HIGH} steps of an axon", extra)
+    return found
+
+
+def _capacity(program: Program) -> list[Violation]:
+    neurons = sum(one.size for one in program)
+    count = GROUPS * sum(c.weights.nnz for one in program for c in one.incoming)
+    cores = cores_of(neurons, count)
+    found = f"{cores:,}: {neurons:,} neurons, {count:,} synapses of 8 bits"
+    return [] if cores <= limits.CORES else [Violation("network", "cores", f"{limits.CORES} a chip", found)]
+
+
+def _threshold_and_decays(one: Population, scale: float) -> list[Violation]:
+    found = []
+    if one.spikes and round(float(one.threshold[0]) * scale) < 1:
+        value = f"{float(one.threshold[0]):g} is {one.threshold[0] * scale:.3g}"
+        found.append(Violation(one.name, "threshold rounds to zero", "1 chip unit", value))
+    for field in ("decay", "current_decay"):
+        wanted = float(getattr(one, field)[0])
+        whole = round((1 - wanted) * limits.UNITY)
+        if wanted < 1 and whole < 1:
+            limit = f"multiples of 1/{limits.UNITY}"
+            found.append(Violation(one.name, f"{field} rounds to 1", limit, f"{wanted:.6g}"))
+        elif 0 < wanted < 1 and abs(whole / limits.UNITY / (1 - wanted) - 1) > TIME_CONSTANT:
+            on_chip = f"{wanted:.6g} is {1 - whole / limits.UNITY:.6g}"
+            limit = f"within {TIME_CONSTANT:.0%}"
+            found.append(Violation(one.name, f"time constant of {field}", limit, on_chip, True))
+    return found
+
+
+def _bias(one: Population, scale: float) -> list[Violation]:
+    found = []
+    lost = int(((bias_of(one, scale)[0] == 0) & (one.bias != 0)).sum())
+    if lost:
+        found.append(Violation(one.name, "biases that round to zero", "none", f"{lost} of {one.size}", True))
+    highest, limit = (
+        np.abs(one.bias).max(initial=0) * scale * 2**limits.ALIGNMENT,
+        limits.BIAS_HIGH << limits.BIAS_EXPONENT,
+    )
+    if highest > limit:
+        found.append(Violation(one.name, "bias", f"{limit:,} chip units", f"{highest:,.0f}"))
+    return found
+
+
+def _weights(one: Population, scale: float, worst_case: bool) -> list[Violation]:
+    found = []
+    worst = np.zeros(one.size)
+    for connection in one.incoming:
+        on_chip = sum((group.weights * 2.0**group.exponent for group in synapses(connection, scale)), np.zeros(1))
+        lost = float(((on_chip == 0) & (connection.weights.data != 0)).mean()) if connection.weights.nnz else 0.0
+        if lost > SILENT_SHARE:
+            what = f"weights from {connection.source} that round to zero"
+            found.append(Violation(one.name, what, f"{SILENT_SHARE:.0%}", f"{lost:.0%}", True))
+        worst += np.bincount(connection.weights.indices, np.abs(on_chip) * np.ones(connection.weights.nnz), one.size)
+    left = max(1 - float(one.current_decay[0]), 1 / limits.UNITY)  # of the current goes each step, the rest adds up
+    highest = float(worst.max(initial=0)) * 2**limits.ALIGNMENT / left
+    if highest >= limits.STATE_HIGH and worst_case:
+        # The current would wrap around and change its sign; whether it can happen, only examples say.
+        limit, value = f"{limits.STATE_HIGH:,} chip units", f"{highest:,.0f}"
+        found.append(Violation(one.name, "current if all inputs spike in every step", limit, value, True))
+    return found
