@@ -6,20 +6,21 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from snn_fusion.benchmark.conditions import CONDITIONS, LEVELS, VIEWS, Level, View
+from snn_fusion.benchmark.conditions import CONDITIONS, VIEWS, View
 from snn_fusion.benchmark.operations import Tally, connections, static, workload
-from snn_fusion.benchmark.recordings import Job, Levels, encode_batches
+from snn_fusion.benchmark.presentations import Presentation, presentations
+from snn_fusion.benchmark.recordings import Job, Levels, kept_batches
 from snn_fusion.benchmark.statistics import wilson
-from snn_fusion.benchmark.testset import batches, check_labels, fused_rows, only_senses, single_rows
+from snn_fusion.benchmark.testset import Key, batches, check_labels, fused_rows, only_senses, single_rows
+from snn_fusion.config import EncodingParams
 from snn_fusion.data.manifest import Row
 from snn_fusion.data.recording import Sense
-from snn_fusion.encoding.encoder import with_taps
 from snn_fusion.encoding.spikes import Spikes
 from snn_fusion.errors import BadInput, BadRecordings
 from snn_fusion.network.fusion import decide
@@ -96,7 +97,12 @@ class Evaluation:
 
 
 def evaluate_rows(
-    graph: Graph, rows: Sequence[Row], root: Path, seed: int, progress: Progress | None = None
+    graph: Graph,
+    rows: Sequence[Row],
+    root: Path,
+    seed: int,
+    progress: Progress | None = None,
+    cache: Path | None = None,
 ) -> Evaluation:
     """Test `graph` on `rows`, whose files lie below `root`; their split is not looked at.
 
@@ -105,22 +111,51 @@ def evaluate_rows(
     `rows` changes nothing. Each recording is read and encoded once. Raises BadInput for labels that the network does
     not know, BadRecordings listing all damaged recordings.
     """
-    check_labels(rows, graph.classes)
-    rows = only_senses(rows, graph.network.senses)
-    fused, singles = fused_rows(rows, seed), single_rows(rows)
-    todo = batches(fused, singles, BATCH)
-    runs, damaged, done = _Runs(graph, singles, sum(row.source == JOINED for row in fused)), list[BadInput](), 0
-    total = sum(len(row.senses) for batch in todo for row in batch)
-    for batch, (spikes, bad) in zip(todo, encode_batches(todo, root, graph.encoding, seed), strict=True):
-        damaged += bad
-        if not damaged:  # else only to find the others
-            runs.batch(batch, spikes)
-        done += sum(len(row.senses) for row in batch)
-        if progress:
-            progress(done, total)
-    if damaged:
-        raise BadRecordings(root, damaged, "mend them, or take them out of the folder")
+    tested = TestSet.of(graph, rows, seed)
+    runs = _Runs(graph, tested.singles, tested.joined)
+    tested.each_batch(root, graph.encoding, seed, runs.batch, progress, cache)
     return runs.evaluation()
+
+
+@dataclass(frozen=True)
+class TestSet:
+    """Batches of recordings that share their senses, and each single sense's row by its file."""
+
+    batches: Sequence[Sequence[Row]]
+    singles: Mapping[Key, Row]
+    joined: int
+
+    @classmethod
+    def of(cls, graph: Graph, rows: Sequence[Row], seed: int) -> Self:
+        """What of `rows` the network can sense, and joins by label. Raises BadInput for labels it does not know."""
+        check_labels(rows, graph.classes)
+        rows = only_senses(rows, graph.network.senses)
+        fused, singles = fused_rows(rows, seed), single_rows(rows)
+        return cls(batches(fused, singles, BATCH), singles, sum(row.source == JOINED for row in fused))
+
+    def each_batch(
+        self,
+        root: Path,
+        params: EncodingParams,
+        seed: int,
+        use: Callable[[Sequence[Row], Mapping[Job, Levels]], None],
+        progress: Progress | None = None,
+        cache: Path | None = None,
+    ) -> None:
+        """Hand each batch's spikes to `use`. Raises BadRecordings listing all damaged recordings, at the end."""
+        damaged, done = list[BadInput](), 0
+        total = sum(len(row.senses) for batch in self.batches for row in batch)
+        for batch, (spikes, bad) in zip(
+            self.batches, kept_batches(self.batches, root, params, seed, cache), strict=True
+        ):
+            damaged += bad
+            if not damaged:  # else only to find the others
+                use(batch, spikes)
+            done += sum(len(row.senses) for row in batch)
+            if progress:
+                progress(done, total)
+        if damaged:
+            raise BadRecordings(root, damaged, "mend them, or take them out of the folder")
 
 
 @dataclass
@@ -128,7 +163,7 @@ class _Runs:
     """Runs batches and gathers their answers."""
 
     graph: Graph
-    singles: Mapping[tuple[Sense, str], Row]
+    singles: Mapping[Key, Row]
     joined: int
     answers: dict[tuple[str, View], list[tuple[str, int, int]]] = field(default_factory=lambda: defaultdict(list))
     right: dict[View, list[npt.NDArray[np.bool_]]] = field(default_factory=lambda: defaultdict(list))
@@ -136,51 +171,25 @@ class _Runs:
     example: Example | None = None
 
     def batch(self, rows: Sequence[Row], spikes: Mapping[Job, Levels]) -> None:
-        """Run rows of the same senses at every level of noise: each sense alone and, if there are several, fused."""
-        senses = list(rows[0].senses)
-        for level in LEVELS:
-            inputs = {
-                sense: with_taps(
-                    Spikes.concatenate([spikes[sense, row.senses[sense]][level] for row in rows]), self.graph.encoding
-                )
-                for sense in senses
-            }
-            for sense in senses:
-                alone = [self.singles[sense, row.senses[sense].path] for row in rows]
-                self._run(sense, level, alone, {sense: inputs[sense]}, spikes)
-            if len(senses) > 1:
-                self._run("fused", level, rows, inputs, spikes)
-                if level == "clean":
-                    self._missing(rows, inputs)
+        """Run rows of the same senses in all that they are shown in."""
+        for shown in presentations(rows, spikes, self.singles, self.graph.encoding):
+            if shown.level == "clean" and shown.missing is None:
+                self._clean(shown, spikes)
+            else:
+                potential = self.graph.network.run(shown.inputs, len(shown.rows)).potential
+                self._record(shown.conditions[0].name, shown.view, shown.rows, potential[:, -1])
 
-    def _run(
-        self,
-        view: View,
-        level: Level,
-        rows: Sequence[Row],
-        inputs: Mapping[Sense, Spikes],
-        spikes: Mapping[Job, Levels],
-    ) -> None:
-        network, steps, n = self.graph.network, self.graph.encoding.steps, len(rows)
-        if level != "clean":
-            self._record(level, view, rows, network.run(inputs, n).potential[:, -1])
-            return
+    def _clean(self, shown: Presentation, spikes: Mapping[Job, Levels]) -> None:
+        network, steps, n = self.graph.network, self.graph.encoding.steps, len(shown.rows)
         with torch.no_grad():
-            readout, layers = network(inputs, n)
-        potential = readout.numpy()
-        for condition in CONDITIONS:
-            if condition.level == "clean" and condition.missing is None:
-                self._record(condition.name, view, rows, potential[:, condition.step(steps)])
+            readout, layers = network(shown.inputs, n)
+        potential, view, rows = readout.numpy(), shown.view, shown.rows
+        for condition in shown.conditions:
+            self._record(condition.name, view, rows, potential[:, condition.step(steps)])
         self.right[view].append(decide(potential) == self._labels(rows)[:, None])
-        self.tallies.setdefault(view, Tally(steps)).add(n, inputs, layers)
+        self.tallies.setdefault(view, Tally(steps)).add(n, shown.inputs, layers)
         if self.example is None or len(rows[0].senses) > len(self.example.row.senses):
             self.example = self._pick_example(rows, spikes, layers, potential)
-
-    def _missing(self, rows: Sequence[Row], inputs: Mapping[Sense, Spikes]) -> None:
-        for condition in CONDITIONS:
-            if condition.missing in inputs:
-                left = {sense: one for sense, one in inputs.items() if sense != condition.missing}
-                self._record(condition.name, "fused", rows, self.graph.network.run(left, len(rows)).potential[:, -1])
 
     def _record(self, condition: str, view: View, rows: Sequence[Row], potential: Float32) -> None:
         answered = zip((row.id for row in rows), self._labels(rows).tolist(), decide(potential).tolist(), strict=True)

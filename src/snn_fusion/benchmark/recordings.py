@@ -6,15 +6,19 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 
+import numpy as np
+
 from snn_fusion.benchmark.conditions import LEVELS, Level, at_level
 from snn_fusion.config import EncodingParams
 from snn_fusion.data.manifest import Ref, Row, load
 from snn_fusion.data.recording import Sense
 from snn_fusion.encoding.cache import of_recording
-from snn_fusion.encoding.encoder import encode
+from snn_fusion.encoding.encoder import channels, encode, encoder_version
 from snn_fusion.encoding.spikes import Spikes
+from snn_fusion.encoding.store import SpikeStore, write
 from snn_fusion.errors import BadInput
 from snn_fusion.workers import worker_pool
+from snn_fusion.workspace import code_digest, digest
 
 CHUNK = 16  # recordings a task of a process
 OF_GRAPH = "resample or convert it, or use a network trained for it"  # whose encoder is fixed
@@ -22,6 +26,45 @@ WORTH_A_POOL = 400  # recordings; below, starting processes takes longer than th
 
 Job = tuple[Sense, Ref]
 Levels = dict[Level, Spikes]  # base spikes at each level of noise
+
+
+def kept_batches(
+    batches: Sequence[Sequence[Row]], root: Path, params: EncodingParams, seed: int, cache: Path | None
+) -> Iterator[tuple[dict[Job, Levels], list[BadInput]]]:
+    """`encode_batches`, with the spikes kept in `cache` by content: every target is tested on the same ones."""
+    keys = [_key(batch, params, seed) for batch in batches]
+    if cache and all(
+        (cache / f"{key}-{sense}.arrow").exists() for key, b in zip(keys, batches, strict=True) for sense in b[0].senses
+    ):
+        for batch, key in zip(batches, keys, strict=True):
+            yield _read(cache, key, batch), []
+        return
+    for batch, key, (spikes, bad) in zip(batches, keys, encode_batches(batches, root, params, seed), strict=True):
+        if cache and not bad:
+            _write(cache, key, batch, spikes, params)
+        yield spikes, bad
+
+
+def _key(batch: Sequence[Row], params: EncodingParams, seed: int) -> str:
+    files = [[sense, ref.sha256 or ref.path] for row in batch for sense, ref in row.senses.items()]
+    return digest(files, params, seed, encoder_version(), code_digest("data", "benchmark/conditions.py"))[:16]
+
+
+def _write(cache: Path, key: str, batch: Sequence[Row], spikes: dict[Job, Levels], params: EncodingParams) -> None:
+    for sense in batch[0].senses:
+        found = [spikes[sense, row.senses[sense]][level] for row in batch for level in LEVELS]
+        write(cache / f"{key}-{sense}.arrow", {}, found, channels(params, sense), params.steps)
+
+
+def _read(cache: Path, key: str, batch: Sequence[Row]) -> dict[Job, Levels]:
+    found: dict[Job, Levels] = {}
+    for sense in batch[0].senses:
+        store = SpikeStore.open(cache / f"{key}-{sense}.arrow")
+        for i, row in enumerate(batch):
+            found[sense, row.senses[sense]] = {
+                level: store.take(np.array([i * len(LEVELS) + k])) for k, level in enumerate(LEVELS)
+            }
+    return found
 
 
 def encode_batches(

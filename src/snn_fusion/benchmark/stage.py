@@ -53,7 +53,7 @@ def _work(params: Params, shown: dict[str, Any], ws: Workspace, folder: Path) ->
 
     graph, root = load_graph(ws.path("trained", "graph")), ws.path("recordings")
     with Progress() as progress:
-        evaluation = evaluate_rows(graph, split_rows(ws), root, params.seed, progress)
+        evaluation = evaluate_rows(graph, split_rows(ws), root, params.seed, progress, ws.path("cache", "tested"))
     content = document(evaluation, graph, "newly trained network", "test split of the workspace", params.seed)
     write_atomic(folder / "evaluation.json", _json(content))
     write_atomic(folder / "metrics.json", _json(metrics(content)))
