@@ -26,7 +26,7 @@ from snn_fusion.targets.reference import Traces, simulate
 
 HEADROOM = 32.0  # thresholds that a potential may reach where no examples are given
 READOUT_HEADROOM = 512.0  # largest weights that a readout may reach there
-MARGIN = 1.25  # what examples give, times this, is what there is room for
+MARGIN, READOUT_MARGIN = 1.25, 8.0  # what examples give, times this, is what there is room for
 RARE = 1e-3  # share of a spiking layer's potentials that may lie lower: the chip holds them at its limit
 
 
@@ -73,7 +73,8 @@ def _scale(one: Population, traces: Traces | None) -> float:
     if traces:
         u, current = traces.potential[one.name], np.abs(traces.current[one.name])
         lowest = float(np.quantile(u, RARE if one.spikes else 0.0))
-        room = MARGIN * max(float(current.max()), float(u.max()), -lowest, unit)
+        margin = MARGIN if one.spikes else READOUT_MARGIN  # one that reaches the limit is no answer
+        room = margin * max(float(current.max()), float(u.max()), -lowest, unit)
     fits: list[float] = [limits.STATE_HIGH / 2**limits.ALIGNMENT / room]
     if one.spikes:
         fits.append(limits.THRESHOLD_HIGH / unit)

@@ -39,17 +39,21 @@ def simulate(artefact: Artefact, inputs: Mapping[str, npt.NDArray[Any]]) -> Outp
         shape = (n, steps, meta["populations"][name]["size"])
         sent[name], potential[name] = np.zeros(shape, np.int32), np.zeros(shape, np.int32)
         state[name] = np.zeros((2, n, shape[2]), np.int64)
+    synapses = {(name, i): _narrow(artefact, f"{name}.{i}") for name in meta["order"] for i in range(_ways(meta, name))}
+    # Sums of spikes fit into 32 bits, those of graded inputs may not.
+    wide = {
+        name: np.int32 if name not in inputs or np.abs(sent[name]).max(initial=0) <= 1 else np.int64 for name in sent
+    }
     for t in range(steps):
         for name in meta["order"]:
             one = meta["populations"][name]
             arriving = np.zeros((n, one["size"]), np.int64)
             for i, way in enumerate(one["incoming"]):
                 if t >= way["delay"]:
-                    rows = [artefact.arrays[f"{name}.{i}.{part}"] for part in ("indptr", "indices", "weights")]
-                    total = np.zeros_like(arriving)
-                    arrive(sent[way["source"]], t - way["delay"], *rows, total)
+                    total = np.zeros(arriving.shape, wide[way["source"]])
+                    arrive(sent[way["source"]], t - way["delay"], *synapses[name, i], total)
                     power = way["exponent"]
-                    arriving += total << power if power > 0 else total >> -power
+                    arriving += total.astype(np.int64) << power if power > 0 else total >> -power
             bias = (artefact.arrays[f"{name}.bias_mant"], artefact.arrays[f"{name}.bias_exp"])
             neuron = (one["du"], one["dv"], one["vth"], one["memory"])
             _step(arriving, state[name], *bias, *neuron, sent[name], potential[name], t)
@@ -59,6 +63,16 @@ def simulate(artefact: Artefact, inputs: Mapping[str, npt.NDArray[Any]]) -> Outp
             problem = f"its potential reached the chip's limit in {bad} of {n} recordings and was reset"
             raise BadInput(f"loihi2: {name}", problem, "scale the weights into it down")
     return Outputs({name: sent[name] for name in meta["order"]}, potential)
+
+
+def _ways(meta: Mapping[str, Any], name: str) -> int:
+    return len(meta["populations"][name]["incoming"])
+
+
+def _narrow(artefact: Artefact, prefix: str) -> tuple[Int32, Int32, npt.NDArray[np.int16]]:
+    """indptr, indices and weights of a group of synapses; 16 bits, since memory is what takes time."""
+    indptr, indices, weights = (artefact.arrays[f"{prefix}.{part}"] for part in ("indptr", "indices", "weights"))
+    return indptr, indices, weights.astype(np.int16)
 
 
 def _whole(name: str, inputs: Mapping[str, npt.NDArray[Any]], channels: int) -> Int32:
