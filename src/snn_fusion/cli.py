@@ -2,59 +2,30 @@
 
 from __future__ import annotations
 
-import json
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.table import Table
 
-from snn_fusion.config import Params, load_params
-from snn_fusion.errors import BadInput, SnnFusionError
+from snn_fusion import cli_targets
+from snn_fusion.cli_common import Json, ParamsFile, read_params, run_stage, show
+from snn_fusion.errors import SnnFusionError
 from snn_fusion.libraries import settle
 from snn_fusion.search.command import Step, check_options, run_step
-from snn_fusion.workspace import Workspace, project_root
+from snn_fusion.workspace import Workspace
 
 app = typer.Typer(
     name="snn-fusion",
     help="Retrain, evaluate and register one spiking network for several sensors.\n\n"
-    "The stages in order: import, validate, encode, train, evaluate, register, promote, push. Each can be run on its "
-    "own and run again; `retrain` runs them all as one Airflow DAG. What they write lies in workspace/ "
+    "The stages in order: import, validate, encode, train, evaluate; for each chip tune, compile, benchmark; then "
+    "compare, register, promote, push. Each can be run on its own and run again; `retrain` runs them all as one Airflow DAG. What they write lies in workspace/ "
     "(SNN_FUSION_HOME moves it).",
     no_args_is_help=True,
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
 )
-
-ParamsFile = Annotated[
-    Path | None, typer.Option("--params", help="Parameters file [default: params.yaml]", show_default=False)
-]
-Json = Annotated[bool, typer.Option("--json", help="Print the result as one line of JSON.")]
-
-
-def _params(path: Path | None) -> Params:
-    return load_params(path or project_root() / "params.yaml")
-
-
-def _show(result: dict[str, Any], as_json: bool) -> None:
-    """The stage's result: a JSON line for machines, a table for people; nothing from a process that only helped."""
-    if not result:
-        return
-    if as_json:
-        sys.stdout.write(json.dumps(result) + "\n")
-        return
-    table = Table(show_header=False, box=None, padding=(0, 2))
-    for key, value in result.items():
-        text = json.dumps(value) if isinstance(value, dict | list) else str(value)
-        table.add_row(f"[bold]{key.replace('_', ' ')}[/]", text)
-    Console().print(table)
-
-
-def _stage(work: Callable[[Params, Workspace], dict[str, Any]], params: Path | None, as_json: bool) -> None:
-    _show(work(_params(params), Workspace.default()), as_json)
 
 
 @app.command("import")
@@ -85,7 +56,7 @@ def import_(
     """
     from snn_fusion.data.ingest import import_recordings
 
-    _stage(lambda p, w: import_recordings(p, w, source=source, name=name, quarantine=quarantine), params, as_json)
+    run_stage(lambda p, w: import_recordings(p, w, source=source, name=name, quarantine=quarantine), params, as_json)
 
 
 @app.command()
@@ -100,7 +71,7 @@ def validate(params: ParamsFile = None, as_json: Json = False) -> None:
     """
     from snn_fusion.validation.stage import validate
 
-    _stage(validate, params, as_json)
+    run_stage(validate, params, as_json)
 
 
 @app.command()
@@ -115,7 +86,7 @@ def encode(params: ParamsFile = None, as_json: Json = False) -> None:
     """
     from snn_fusion.encoding.stage import encode
 
-    _stage(encode, params, as_json)
+    run_stage(encode, params, as_json)
 
 
 @app.command()
@@ -134,7 +105,7 @@ def train(params: ParamsFile = None, as_json: Json = False) -> None:
     """
     from snn_fusion.training.stage import train
 
-    _stage(train, params, as_json)
+    run_stage(train, params, as_json)
 
 
 @app.command()
@@ -161,68 +132,13 @@ def search(
         snn-fusion search trial --slot 3
     """
     check_options(step, slot=slot, trials=trials, jobs=jobs)
-    result = run_step(step, _params(params), Workspace.default(), slot, trials, jobs, params)
+    result = run_step(step, read_params(params), Workspace.default(), slot, trials, jobs, params)
     if as_json or "best" not in result:
-        _show(result, as_json)
+        show(result, as_json)
     else:
         from snn_fusion.search.best import print_best
 
         print_best(result)
-
-
-@app.command("compile")
-def compile_(
-    graph: Annotated[Path, typer.Option(help="A folder that `train` wrote, or any .nir file.")],
-    target: Annotated[str, typer.Option(help="The chip: loihi2.")],
-    out: Annotated[
-        Path | None, typer.Option(help="Where the artefact goes [default: compiled/TARGET in the workspace]")
-    ] = None,
-    dt: Annotated[float | None, typer.Option(help="Of a .nir file: seconds a step.")] = None,
-    reset: Annotated[str | None, typer.Option(help="Of a .nir file: zero, subtract or none.")] = None,
-    reset_delay: Annotated[
-        int | None, typer.Option(min=0, max=1, help="Of a .nir file: steps until a spike resets its neuron.")
-    ] = None,
-    as_json: Json = False,
-) -> None:
-    """Compile a network for a chip: whole numbers only, refused where the chip cannot express it.
-
-    A .nir file says neither how long a step is nor how neurons are reset: say it. What a chip can do: docs/targets.md.
-
-    **Examples**
-
-        snn-fusion compile --graph workspace/trained/graph --target loihi2
-
-        snn-fusion compile --graph braille.nir --target loihi2 --dt 0.0001 --reset zero --reset-delay 0
-    """
-    from snn_fusion.targets.compile import compile_graph, parse_reset, read_program
-
-    made = read_program(graph, dt, parse_reset(reset), reset_delay)
-    _show(compile_graph(target, made, out or Workspace.default().path("compiled", target)), as_json)
-
-
-@app.command("run")
-def run_(
-    artefact: Annotated[Path, typer.Option(help="A folder that `compile` wrote.")],
-    spikes: Annotated[Path, typer.Option(help="An .npz with `spikes` (recordings, steps, channels).")],
-    out: Annotated[Path, typer.Option(help="The .npz to write: `spikes` and `potential` of the output.")],
-    record: Annotated[
-        str | None, typer.Option(help="all: every layer's too, as NAME.spikes and NAME.potential.")
-    ] = None,
-    as_json: Json = False,
-) -> None:
-    """Run a compiled network as the chip does, to the bit, on spikes of your own.
-
-    **Examples**
-
-        snn-fusion run --artefact workspace/compiled/loihi2 --spikes in.npz --out out.npz
-
-        snn-fusion run --artefact braille --spikes in.npz --out out.npz --record all
-    """
-    from snn_fusion.targets.compile import run_artefact
-
-    if record not in (None, "all"):
-        raise BadInput(f"--record {record}", "is not a choice", "all, or leave it out")
-    _show(run_artefact(artefact, spikes, out, record == "all"), as_json)
 
 
 @app.command()
@@ -252,13 +168,20 @@ def evaluate(
     from snn_fusion.benchmark.stage import evaluate, evaluate_folder
     from snn_fusion.registry.models import resolve_model
 
-    checked, workspace = _params(params), Workspace.default()
+    checked, workspace = read_params(params), Workspace.default()
     if data is None and model is None:
         result = evaluate(checked, workspace, out=json_out)
     else:
         result = evaluate_folder(checked, workspace, resolve_model(checked, workspace, model), data, json_out)
     if str(json_out) != "-":
-        _show(result, as_json=False)
+        show(result, as_json=False)
+
+
+app.command("tune")(cli_targets.tune)
+app.command("compile")(cli_targets.compile_)
+app.command("run")(cli_targets.run)
+app.command("benchmark")(cli_targets.benchmark)
+app.command("compare")(cli_targets.compare)
 
 
 @app.command()
@@ -273,7 +196,7 @@ def register(params: ParamsFile = None, as_json: Json = False) -> None:
     """
     from snn_fusion.registry.register import register
 
-    _stage(register, params, as_json)
+    run_stage(register, params, as_json)
 
 
 @app.command()
@@ -292,7 +215,7 @@ def promote(
     """
     from snn_fusion.registry.promote import promote
 
-    _stage(lambda p, w: promote(p, w, version=version), params, as_json)
+    run_stage(lambda p, w: promote(p, w, version=version), params, as_json)
 
 
 @app.command()
@@ -305,7 +228,7 @@ def push(params: ParamsFile = None, as_json: Json = False) -> None:
     """
     from snn_fusion.registry.versioning import push
 
-    _stage(push, params, as_json)
+    run_stage(push, params, as_json)
 
 
 @app.command()
@@ -324,8 +247,8 @@ def reproduce(
     """
     from snn_fusion.registry.reproduce import reproduce
 
-    result = reproduce(_params(params), Workspace.default(), version=version)
-    _show(result, as_json)
+    result = reproduce(read_params(params), Workspace.default(), version=version)
+    show(result, as_json)
     if not result["same_weights"]:
         raise typer.Exit(1)
 
@@ -346,7 +269,7 @@ def plot(
     """
     from snn_fusion.encoding.plots import plot_recording
 
-    plot_recording(_params(params), Workspace.default(), recording, out)
+    plot_recording(read_params(params), Workspace.default(), recording, out)
     Console().print(f"wrote {out}")
 
 
@@ -363,9 +286,9 @@ def retrain(params: ParamsFile = None, as_json: Json = False) -> None:
     from snn_fusion.registry.outcome import print_outcome
     from snn_fusion.registry.retrain import retrain
 
-    result = retrain(_params(params), Workspace.default(), params_file=params)
+    result = retrain(read_params(params), Workspace.default(), params_file=params)
     if as_json:
-        _show(result, as_json)
+        show(result, as_json)
     else:
         print_outcome(result)
 
@@ -386,7 +309,7 @@ def ui(
     """
     from snn_fusion.registry.ui import ui
 
-    ui(Workspace.default(), airflow_port, mlflow_port, _params(params).registry.model)
+    ui(Workspace.default(), airflow_port, mlflow_port, read_params(params).registry.model)
 
 
 @app.command("params")
@@ -399,7 +322,7 @@ def show_params(params: ParamsFile = None) -> None:
 
         snn-fusion params --params mine.yaml
     """
-    sys.stdout.write(_params(params).model_dump_json(indent=1) + "\n")
+    sys.stdout.write(read_params(params).model_dump_json(indent=1) + "\n")
 
 
 def main() -> None:

@@ -184,6 +184,12 @@ class TrainingParams(Section):
     surrogate_slope: Positive
 
 
+class TargetParams(Section):
+    epochs: Annotated[int, Field(ge=0, le=100)]
+    max_drop: Share
+    waived: dict[str, Annotated[str, Field(min_length=1)]]
+
+
 class RegistryParams(Section):
     experiment: Annotated[str, Field(min_length=1)]
     model: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]+$")]
@@ -236,6 +242,7 @@ class Params(Section):
     encoding: EncodingParams
     network: NetworkParams
     training: TrainingParams
+    targets: TargetParams
     registry: RegistryParams
     search: SearchParams
 

@@ -161,7 +161,7 @@ class Workspace:
         try:
             stamp: dict[str, Any] = json.loads(path.read_text())
         except FileNotFoundError:
-            raise BadInput(path, "this stage has not been run", MADE_BY.get(stage, "")) from None
+            raise BadInput(path, "this stage has not been run", MADE_BY.get(stage.partition("/")[0], "")) from None
         except ValueError as error:
             raise BadInput(path, f"not JSON: {error}", f"remove {path.parent} and run the stage again") from None
         return stamp
@@ -202,14 +202,21 @@ class Workspace:
         if old.exists() and not final.exists():
             old.rename(final)
 
-    def build(self, stage: str, inputs: Mapping[str, str], work: Callable[[Path], dict[str, Any]]) -> dict[str, Any]:
+    def build(
+        self,
+        stage: str,
+        inputs: Mapping[str, str],
+        work: Callable[[Path], dict[str, Any]],
+        lock: str = ".lock",
+    ) -> dict[str, Any]:
         """Run a stage once for these inputs and put its folder in place whole.
 
         `work(out)` writes into an empty folder and returns the stage's result (plain JSON values). Nothing is done
         when the folder in place was made from the same inputs, so a stage may be run twice, also at once; a kill at
-        any moment leaves the earlier folder. `code_digest` belongs into `inputs`.
+        any moment leaves the earlier folder. `code_digest` belongs into `inputs`. Stages with a `lock` of their own
+        may be at work side by side.
         """
-        with self.lock(stage), disk_errors(self.path(stage)):
+        with self.lock(stage, lock), disk_errors(self.path(stage)):
             final, building, old = self.path(stage), self.path(".building", stage), self.path(".old", stage)
             self.settle(stage)
             if (final / STAMP).exists():
@@ -227,6 +234,7 @@ class Workspace:
             except BaseException:
                 remove_tree(building)
                 raise
+            final.parent.mkdir(parents=True, exist_ok=True)
             if final.exists():
                 final.rename(old)
             building.rename(final)
@@ -247,6 +255,10 @@ MADE_BY = {
     "trained": "run `snn-fusion train`",
     "evaluated": "run `snn-fusion evaluate`",
     "registered": "run `snn-fusion register`",
+    "tuned": "run `snn-fusion tune`",
+    "compiled": "run `snn-fusion compile`",
+    "measured": "run `snn-fusion benchmark`",
+    "compared": "run `snn-fusion compare`",
 }
 
 

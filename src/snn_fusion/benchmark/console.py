@@ -17,11 +17,12 @@ if TYPE_CHECKING:  # it imports torch
 class Progress:
     """Called with recordings done and in all: a bar on a terminal, else a line every quarter."""
 
-    def __init__(self) -> None:
+    def __init__(self, what: str = "evaluate") -> None:
+        self.what = what
         self.console = Console(stderr=True)
-        columns = (bars.TextColumn("evaluate"), bars.BarColumn(), bars.MofNCompleteColumn(), bars.TimeElapsedColumn())
+        columns = (bars.TextColumn(what), bars.BarColumn(), bars.MofNCompleteColumn(), bars.TimeElapsedColumn())
         self.bar = bars.Progress(*columns, console=self.console, disable=not self.console.is_terminal)
-        self.task = self.bar.add_task("evaluate", total=None)
+        self.task = self.bar.add_task(what, total=None)
         self.quarters = 0
 
     def __enter__(self) -> Self:
@@ -37,7 +38,7 @@ class Progress:
         self.bar.update(self.task, completed=done, total=total)
         quarters = 4 * done // total
         if not self.console.is_terminal and quarters > self.quarters:
-            self.console.print(f"evaluated {done} of {total} recordings", highlight=False)
+            self.console.print(f"{self.what}: {done} of {total} recordings", highlight=False)
         self.quarters = quarters
 
 

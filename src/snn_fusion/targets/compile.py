@@ -13,11 +13,12 @@ import numpy.typing as npt
 
 from snn_fusion.errors import BadInput
 from snn_fusion.targets.artefact import load_artefact, save_artefact
-from snn_fusion.targets.contract import Target, dequantised
+from snn_fusion.targets.contract import Artefact, Target, dequantised
 from snn_fusion.targets.from_nir import program
 from snn_fusion.targets.loihi2.target import Loihi2
 from snn_fusion.targets.nir_file import read_nir
 from snn_fusion.targets.populations import Program, Reset
+from snn_fusion.targets.program_file import is_program, load_program
 from snn_fusion.workspace import write_atomic
 
 TARGETS: dict[str, Target] = {one.name: one for one in (Loihi2(),)}
@@ -40,7 +41,7 @@ def parse_reset(name: str | None) -> Reset | None:
 def read_program(
     graph: Path, dt: float | None = None, reset: Reset | None = None, reset_delay: int | None = None
 ) -> Program:
-    """The program of a graph folder that `train` wrote, or of a third party's `.nir` file.
+    """The program of a graph folder that `train` wrote, of a tuned one, or of a third party's `.nir` file.
 
     A file says neither its step nor its reset: all three must be given for it, and none for a folder, whose sidecar
     has them. Raises BadInput.
@@ -48,7 +49,9 @@ def read_program(
     given = {"--dt": dt, "--reset": reset, "--reset-delay": reset_delay}
     if graph.is_dir():
         if any(value is not None for value in given.values()):
-            raise BadInput(graph, f"its graph.json says what {', '.join(given)} would", "leave these out")
+            raise BadInput(graph, f"it says itself what {', '.join(given)} would", "leave these out")
+        if is_program(graph):
+            return load_program(graph)[0]
         from snn_fusion.network.graph import load_graph
 
         meta = load_graph(graph).meta
@@ -66,11 +69,26 @@ def read_program(
     return program(str(graph), read, dt, reset, reset_delay)
 
 
-def compile_graph(name: str, made: Program, out: Path) -> dict[str, Any]:
-    """Lower a program for a target and write the artefact to `out`. Raises BadInput with everything that is wrong."""
+def read_meta(graph: Path) -> dict[str, Any]:
+    """What a tuned program's folder says beside the program, e.g. how recordings are presented to it; else nothing."""
+    return load_program(graph)[1] if is_program(graph) else {}
+
+
+def compile_graph(
+    name: str,
+    made: Program,
+    out: Path,
+    examples: Mapping[str, npt.NDArray[Any]] | None = None,
+    meta: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Lower a program for a target and write the artefact to `out`; `meta` is kept with it.
+
+    Raises BadInput with everything that is wrong.
+    """
     chip = target(name)
-    warnings = [str(v) for v in chip.check(made) if v.warning]
-    artefact = chip.lower(made)
+    warnings = [str(v) for v in chip.check(made, examples) if v.warning]
+    artefact = chip.lower(made, examples)
+    artefact = Artefact(artefact.target, {**artefact.meta, **(meta or {})}, artefact.arrays)
     digest = save_artefact(out, artefact)
     return {"target": name, "artefact": str(out), "digest": digest, **({"warnings": warnings} if warnings else {})}
 
@@ -82,7 +100,8 @@ def run_artefact(folder: Path, spikes: Path, out: Path, record: bool) -> dict[st
     NAME.spikes and NAME.potential. Potentials are in the network's own unit. Raises BadInput.
     """
     artefact = load_artefact(folder)
-    inputs = _split(spikes, _load(spikes), artefact.meta["inputs"])
+    inputs = load_spikes(spikes, artefact.meta["inputs"])
+    assert inputs is not None
     outputs = target(artefact.target).run(artefact, inputs)
     found = {}
     for name in artefact.meta["order"] if record else ():
@@ -95,6 +114,11 @@ def run_artefact(folder: Path, spikes: Path, out: Path, record: bool) -> dict[st
     np.savez_compressed(buffer, allow_pickle=False, **found)
     write_atomic(out, buffer.getvalue())
     return {"target": artefact.target, "recordings": len(found["spikes"]), "out": str(out)}
+
+
+def load_spikes(path: Path | None, inputs: Mapping[str, int]) -> dict[str, npt.NDArray[Any]] | None:
+    """`spikes` (n, T, C) of an .npz, parted into inputs. Raises BadInput."""
+    return None if path is None else _split(path, _load(path), inputs)
 
 
 def _load(path: Path) -> npt.NDArray[Any]:

@@ -75,6 +75,8 @@ class Target(Protocol):
     """The five functions. All are deterministic; none keeps state."""
 
     name: str
+    toolchain: str  # the folder in toolchains/
+    simulator: str  # what `run` is, as the source of a measurement
 
     def check(self, program: Program, examples: Examples = None) -> Sequence[Violation]:
         """Everything that the chip cannot express, all at once."""

@@ -37,6 +37,12 @@ def python(name: str) -> Path:
     return found
 
 
+def installed(name: str) -> str:
+    """What is installed of an SDK, as a digest. Raises ToolchainMissing."""
+    stamp = python(name).parents[1] / "setup.digest"
+    return stamp.read_text() if stamp.exists() else "by hand"
+
+
 def call(name: str, job: Mapping[str, Array], limit_s: float) -> dict[str, Array]:
     """Run `toolchains/NAME/run.py` on the arrays of `job`; the arrays that it answers with.
 

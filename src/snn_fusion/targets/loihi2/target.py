@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from snn_fusion.targets import toolchain
 from snn_fusion.targets.activity import activity, unusual
 from snn_fusion.targets.contract import Artefact, Examples, Measurement, Mismatches, Outputs, Violation
 from snn_fusion.targets.loihi2 import limits
@@ -17,6 +16,7 @@ from snn_fusion.targets.loihi2.check import check, cores_of
 from snn_fusion.targets.loihi2.lower import lower
 from snn_fusion.targets.loihi2.simulate import simulate
 from snn_fusion.targets.populations import Program
+from snn_fusion.targets.toolchain import call
 
 TOOL = "lava-nc 0.10.0, Loihi2SimCfg(select_tag='fixed_pt')"
 SECONDS = 300.0
@@ -24,7 +24,8 @@ UNKNOWN = (("latency", "s"), ("power", "W"), ("energy", "J"))
 
 
 class Loihi2:
-    name = "loihi2"
+    name = toolchain = "loihi2"
+    simulator = "fixed-point simulator, equal to lava-nc's to the bit"
 
     def check(self, program: Program, examples: Examples = None) -> Sequence[Violation]:
         found = check(program, examples)
@@ -43,7 +44,7 @@ class Loihi2:
         """Spikes and membrane potentials (after the reset, as lava shows them) of every population and step."""
         ours = simulate(artefact, inputs)
         job = {"meta": np.array(json.dumps(artefact.meta)), **artefact.arrays}
-        found = toolchain.call(self.name, job | {f"input.{k}": np.asarray(v) for k, v in inputs.items()}, SECONDS)
+        found = call(self.name, job | {f"input.{k}": np.asarray(v) for k, v in inputs.items()}, SECONDS)
         spikes = potentials = compared = 0
         for name in artefact.meta["order"]:
             one = artefact.meta["populations"][name]
@@ -68,6 +69,6 @@ class Loihi2:
             Measurement("synapses", synapses, "", "emulated", "artefact: two of 8 bits for each weight"),
             Measurement("memory", synapses, "bytes", "estimated", "8 bits a synapse"),
             Measurement("cores", cores_of(neurons, synapses), "", "estimated", f"{formula} (Intel brief, 2021)"),
-            *activity(artefact, inputs, outputs, "fixed-point simulator, equal to lava-nc's to the bit"),
+            *activity(artefact, inputs, outputs, self.simulator),
             *(Measurement(m, None, u, "unavailable", nothing) for m, u in UNKNOWN),
         ]

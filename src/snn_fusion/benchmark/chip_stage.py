@@ -1,0 +1,161 @@
+"""The stages `benchmark`, of one target, and `compare`, of all: what a chip does with the test recordings."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from snn_fusion.benchmark.console import Progress, say
+from snn_fusion.benchmark.stage import split_rows
+from snn_fusion.config import Params
+from snn_fusion.data.manifest import DATA_SET
+from snn_fusion.targets.compile import TARGETS, target
+from snn_fusion.targets.stage import unavailable
+from snn_fusion.workspace import Workspace, code_digest, digest, write_atomic
+
+SCHEMA = 1
+HERE = "this machine, while it simulated the chip; not the chip's own"
+
+
+def benchmark(params: Params, ws: Workspace, name: str) -> dict[str, Any]:
+    """Run the compiled network of a target on the test split under every condition, beside the float network.
+
+    Writes measured/<target>/measured.json (docs/targets.md).
+    """
+    if why := unavailable(name):
+        return {"target": name, "unavailable": why}
+    inputs = {
+        "compiled": ws.digest(f"compiled/{name}"),
+        "validated": ws.digest("validated", *DATA_SET),
+        "params": digest(params.targets.max_drop, params.seed),
+        "code": code_digest("benchmark", "targets", "network", "encoding", "data"),
+    }
+    return ws.build(f"measured/{name}", inputs, lambda out: _measure(params, ws, name, out), lock=f".lock.{name}")
+
+
+def _measure(params: Params, ws: Workspace, name: str, out: Path) -> dict[str, Any]:
+    from snn_fusion.benchmark.evaluate import TestSet
+    from snn_fusion.benchmark.porting import Porting
+    from snn_fusion.network.graph import load_graph
+    from snn_fusion.targets.artefact import load_artefact
+
+    graph, artefact = load_graph(ws.path("trained", "graph")), load_artefact(ws.path("compiled", name))
+    tested = TestSet.of(graph, split_rows(ws), params.seed)
+    porting = Porting(graph, target(name), artefact, tested.singles)
+    with Progress(f"benchmark {name}") as progress:
+        root, cache = ws.path("recordings"), ws.path("cache", "tested")
+        tested.each_batch(root, graph.encoding, params.seed, porting.batch, progress, cache)
+    fidelity = porting.fidelity(params.targets.max_drop)
+    view = "fused" if "fused" in porting.measurements else next(iter(porting.measurements))
+    host = {"metric": "simulation", "value": porting.seconds / porting.runs, "unit": "s a recording"}
+    content = {
+        "schema": SCHEMA,
+        "target": name,
+        "graph": graph.digest,
+        "compiled": json.loads(ws.path("compiled", name, "compiled.json").read_text()),
+        "fidelity": fidelity,
+        "passed": all(one["passed"] for views in fidelity.values() for one in views.values()),
+        "measured_on": view,
+        "measurements": [
+            *_accuracy_rows(fidelity, porting.target.simulator),
+            *(asdict(one) for one in porting.measurements[view]),
+            {**host, "provenance": "measured", "source": HERE},
+        ],
+    }
+    write_atomic(out / "measured.json", json.dumps(content, indent=1) + "\n")
+    return {"target": name, "passed": content["passed"], "worst": worst(content)}
+
+
+def _accuracy_rows(fidelity: dict[str, Any], simulator: str) -> list[dict[str, Any]]:
+    return [
+        {
+            "metric": f"accuracy.{condition}.{view}",
+            "value": one["chip"],
+            "unit": "1",
+            "provenance": "emulated",
+            "source": simulator,
+        }
+        for condition, views in fidelity.items()
+        for view, one in views.items()
+    ]
+
+
+def worst(content: dict[str, Any]) -> dict[str, Any]:
+    """Where a target loses most against what is allowed."""
+    cases = [
+        {"condition": condition, "view": view, **{k: one[k] for k in ("lost", "allowed", "n")}}
+        for condition, views in content["fidelity"].items()
+        for view, one in views.items()
+    ]
+    return max(cases, key=lambda one: (one["lost"] - one["allowed"], one["lost"] / one["n"]))
+
+
+def compare(params: Params, ws: Workspace) -> dict[str, Any]:
+    """Put the targets side by side: verdict, table and report.
+
+    Writes compared/: targets.json and report.html (the evaluation's, with the page of chips). A target that was not
+    measured for the network in the workspace counts as failed.
+    """
+    from snn_fusion.benchmark.chip_report import report_with_chips
+    from snn_fusion.benchmark.chip_table import table
+
+    graph = ws.path("trained", "graph", "digest").read_text().strip()
+    chips = {name: _standing(ws, name, graph) for name in TARGETS}
+
+    def work(out: Path) -> dict[str, Any]:
+        verdict = judge(chips, params.targets.waived)
+        content = {"schema": SCHEMA, "graph": graph, "verdict": verdict, "targets": chips}
+        write_atomic(out / "targets.json", json.dumps(content, indent=1) + "\n")
+        report_with_chips(content, ws.path("evaluated", "report.html"), out)
+        return {**verdict, "report": str(Path("compared", "report.html"))}
+
+    inputs = {
+        "evaluated": ws.digest("evaluated"),
+        "targets": digest(chips),
+        "params": digest(params.targets.waived),
+        "code": code_digest("benchmark"),
+    }
+    result = ws.build("compared", inputs, work)
+    say(table(json.loads(ws.path("compared", "targets.json").read_text())))
+    return result
+
+
+def _standing(ws: Workspace, name: str, graph: str) -> dict[str, Any]:
+    """What there is of a target: its measurements, or why there are none."""
+    if why := unavailable(name):
+        return {"state": "unavailable", "why": why}
+    file = ws.path("measured", name, "measured.json")
+    if not file.exists():
+        return {"state": "failed", "why": f"it was not measured (snn-fusion benchmark --target {name})"}
+    content: dict[str, Any] = json.loads(file.read_text())
+    if content["graph"] != graph:
+        return {"state": "failed", "why": f"what was measured is another network ({content['graph'][:12]})"}
+    return {"state": "measured", **content}
+
+
+def judge(chips: dict[str, dict[str, Any]], waived: dict[str, str]) -> dict[str, Any]:
+    """Whether the network may be registered: no target that is there failed, or loses more than it may.
+
+    A target that params.yaml waives does not stand in the way; its reason is kept.
+    """
+    problems = {}
+    for name, chip in chips.items():
+        if chip["state"] == "failed":
+            problems[name] = chip["why"]
+        elif chip["state"] == "measured" and not chip["passed"]:
+            problems[name] = "; ".join(losses(chip))
+    blocking = {name: why for name, why in problems.items() if name not in waived}
+    return {"passed": not blocking, "problems": problems, "waived": {n: waived[n] for n in problems if n in waived}}
+
+
+def losses(chip: dict[str, Any]) -> list[str]:
+    """Each condition in which more was lost than is allowed, by how much."""
+    return [
+        f"{condition} {view}: {100 * one['chip']:.1f} % instead of {100 * one['float']:.1f} % "
+        f"({one['lost']} of {one['n']} recordings, {one['allowed']} allowed)"
+        for condition, views in chip["fidelity"].items()
+        for view, one in views.items()
+        if not one["passed"]
+    ]

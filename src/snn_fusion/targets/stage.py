@@ -1,0 +1,98 @@
+"""The stages `tune` and `compile` of one target: from the trained graph to an artefact that the vendor confirms."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from snn_fusion.config import Params
+from snn_fusion.network.graph import load_graph
+from snn_fusion.targets.artefact import save_artefact
+from snn_fusion.targets.compile import target
+from snn_fusion.targets.contract import Artefact
+from snn_fusion.targets.examples import example_samples
+from snn_fusion.targets.present import present_samples
+from snn_fusion.targets.program_file import load_program, save_program
+from snn_fusion.targets.toolchain import ToolchainMissing, installed
+from snn_fusion.targets.tuners import FAMILY, tune_family
+from snn_fusion.training.progress import training_progress
+from snn_fusion.training.stage import read_training_data
+from snn_fusion.workspace import Workspace, code_digest, digest
+
+CONFORMED = 20  # recordings that go through the vendor's tool
+CODE = ("targets", "network", "encoding", "training")
+
+
+def unavailable(name: str) -> str | None:
+    """Why a target cannot be used here: its SDK was left out. None if it can."""
+    try:
+        installed(target(name).toolchain)
+    except ToolchainMissing as missing:
+        return str(missing)
+    return None
+
+
+def tune(params: Params, ws: Workspace, name: str) -> dict[str, Any]:
+    """Tune the trained network for a target; writes tuned/<family>/<target>/ as programs."""
+    family = FAMILY.get(name, name)
+    if why := unavailable(name):
+        return {"target": name, "unavailable": why}
+
+    def work(out: Path) -> dict[str, Any]:
+        graph, data = load_graph(ws.path("trained", "graph")), read_training_data(params, ws)
+        with training_progress(params.targets.epochs) as report:
+            made = tune_family(family, graph, params, data, report)
+        return {one: save_program(out / one, *tuned) for one, tuned in made.items()}
+
+    inputs = {
+        "trained": ws.digest("trained"),
+        "encoded": ws.digest("encoded"),
+        "params": digest(params.targets.epochs, params.targets.max_drop, params.data, params.training, params.seed),
+        "code": code_digest(*CODE),
+    }
+    result = ws.build(f"tuned/{family}", inputs, work, lock=f".lock.{family}")
+    return {"target": name, "program": result[name], "up_to_date": result["up_to_date"]}
+
+
+def compile_(params: Params, ws: Workspace, name: str) -> dict[str, Any]:
+    """Lower the tuned program and hold the artefact to the vendor's tool on training recordings.
+
+    Writes compiled/<target>/: the artefact, and compiled.json with what was checked. A mismatch is an error.
+    """
+    if why := unavailable(name):
+        return {"target": name, "unavailable": why}
+    chip, family = target(name), FAMILY.get(name, name)
+
+    def work(out: Path) -> dict[str, Any]:
+        program, meta = load_program(ws.path("tuned", family, name))
+        graph, data = load_graph(ws.path("trained", "graph")), read_training_data(params, ws)
+        examples = present_samples(meta["presentation"], data, example_samples(data, params.seed), graph)
+        warnings = [str(v) for v in chip.check(program, examples) if v.warning]
+        artefact = chip.lower(program, examples)
+        artefact = Artefact(artefact.target, {**artefact.meta, "presentation": meta["presentation"]}, artefact.arrays)
+        sealed = save_artefact(out, artefact)
+        some = {key: values[:CONFORMED] for key, values in examples.items()}
+        started = time.monotonic()
+        found = chip.conform(artefact, some)
+        result = {
+            "target": name,
+            "digest": sealed,
+            "graph": graph.digest,
+            "conformance": {**asdict(found), "recordings": CONFORMED, "seconds": round(time.monotonic() - started, 1)},
+            "warnings": warnings,
+            "tuning": meta.get("tuning", {}),
+        }
+        if hasattr(chip, "mapping"):
+            result["mapping"] = chip.mapping(artefact)
+        (out / "compiled.json").write_text(json.dumps(result, indent=1) + "\n")
+        return {key: result[key] for key in ("target", "digest", "conformance", "warnings")}
+
+    inputs = {
+        "tuned": ws.digest(f"tuned/{family}"),
+        "code": code_digest(*CODE),
+        "toolchain": installed(chip.toolchain),
+    }
+    return ws.build(f"compiled/{name}", inputs, work, lock=f".lock.{name}")
