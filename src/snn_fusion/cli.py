@@ -172,8 +172,8 @@ def search(
 
 @app.command("compile")
 def compile_(
-    graph: Annotated[Path, typer.Option(help="A folder that `train` wrote, or any .nir file.")],
-    target: Annotated[str, typer.Option(help="The chip: loihi2.")],
+    graph: Annotated[Path, typer.Option(help="A folder that `train` or `tune` wrote, or any .nir file.")],
+    target: Annotated[str, typer.Option(help="The chip: loihi2, akida, akida2.")],
     out: Annotated[
         Path | None, typer.Option(help="Where the artefact goes [default: compiled/TARGET in the workspace]")
     ] = None,
@@ -194,10 +194,11 @@ def compile_(
 
         snn-fusion compile --graph braille.nir --target loihi2 --dt 0.0001 --reset zero --reset-delay 0
     """
-    from snn_fusion.targets.compile import compile_graph, parse_reset, read_program
+    from snn_fusion.targets.compile import compile_graph, parse_reset, read_meta, read_program
 
     made = read_program(graph, dt, parse_reset(reset), reset_delay)
-    _show(compile_graph(target, made, out or Workspace.default().path("compiled", target)), as_json)
+    place = out or Workspace.default().path("compiled", target)
+    _show(compile_graph(target, made, place, read_meta(graph)), as_json)
 
 
 @app.command("run")

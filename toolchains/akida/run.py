@@ -202,15 +202,27 @@ def on_device(model, device, frames):
 def learn(meta, arrays, inputs, labels, options):
     """Weights of a last layer of binary synapses that akida's own rule learned, one pass over the recordings."""
     model = build(meta, arrays)
-    model.pop_layer()
     classes, neurons = options["classes"], options["neurons"]
-    model.add(akida.FullyConnected(classes * neurons, name="edge", weights_bits=1, activation=False))
+    edge = akida.FullyConnected(classes * neurons, name="edge", weights_bits=1, activation=False)
+    model.add(edge)
     rule = {key: options[key] for key in ("num_weights", "learning_competition", "min_plasticity", "plasticity_decay")}
     model.compile(akida.AkidaUnsupervised(num_classes=classes, **rule))
+    edge.set_variable(
+        "weights", first_weights(edge.get_variable("weights").shape, rule["num_weights"], options["seed"])
+    )
     frames = np.concatenate([inputs[name] for name in meta["chain"][0]], axis=2).astype(np.uint8)
     for begin in range(0, len(frames), 64):
         model.fit(frames[begin : begin + 64, 0][:, None, None], labels[begin : begin + 64].astype(np.int32))
     return {"weights": model.get_layer("edge").get_variable("weights")[0, 0].astype(np.int32)}
+
+
+def first_weights(shape, count, seed):
+    """`count` synapses a neuron at random, of our own seed: akida's are drawn anew in every process."""
+    rng = np.random.default_rng(seed)
+    out = np.zeros(shape, np.int8)  # (1, 1, features, neurons)
+    for neuron in range(shape[3]):
+        out[0, 0, rng.permutation(shape[2])[:count], neuron] = 1
+    return out
 
 
 def main():

@@ -12,15 +12,17 @@ import numpy as np
 import numpy.typing as npt
 
 from snn_fusion.errors import BadInput
+from snn_fusion.targets.akida.target import Akida
 from snn_fusion.targets.artefact import load_artefact, save_artefact
-from snn_fusion.targets.contract import Target, dequantised
+from snn_fusion.targets.contract import Artefact, Target, dequantised
 from snn_fusion.targets.from_nir import program
 from snn_fusion.targets.loihi2.target import Loihi2
 from snn_fusion.targets.nir_file import read_nir
 from snn_fusion.targets.populations import Program, Reset
+from snn_fusion.targets.program_file import is_program, load_program
 from snn_fusion.workspace import write_atomic
 
-TARGETS: dict[str, Target] = {one.name: one for one in (Loihi2(),)}
+TARGETS: dict[str, Target] = {one.name: one for one in (Loihi2(), Akida("akida", 1), Akida("akida2", 2))}
 
 
 def target(name: str) -> Target:
@@ -40,7 +42,7 @@ def parse_reset(name: str | None) -> Reset | None:
 def read_program(
     graph: Path, dt: float | None = None, reset: Reset | None = None, reset_delay: int | None = None
 ) -> Program:
-    """The program of a graph folder that `train` wrote, or of a third party's `.nir` file.
+    """The program of a graph folder that `train` wrote, of a tuned program's folder, or of a third party's `.nir` file.
 
     A file says neither its step nor its reset: all three must be given for it, and none for a folder, whose sidecar
     has them. Raises BadInput.
@@ -48,7 +50,9 @@ def read_program(
     given = {"--dt": dt, "--reset": reset, "--reset-delay": reset_delay}
     if graph.is_dir():
         if any(value is not None for value in given.values()):
-            raise BadInput(graph, f"its graph.json says what {', '.join(given)} would", "leave these out")
+            raise BadInput(graph, f"it says itself what {', '.join(given)} would", "leave these out")
+        if is_program(graph):
+            return load_program(graph)[0]
         from snn_fusion.network.graph import load_graph
 
         meta = load_graph(graph).meta
@@ -66,11 +70,21 @@ def read_program(
     return program(str(graph), read, dt, reset, reset_delay)
 
 
-def compile_graph(name: str, made: Program, out: Path) -> dict[str, Any]:
-    """Lower a program for a target and write the artefact to `out`. Raises BadInput with everything that is wrong."""
+def read_meta(graph: Path) -> dict[str, Any]:
+    """What a tuned program's folder says beside the program, e.g. how recordings are presented to it; else nothing."""
+    return load_program(graph)[1] if is_program(graph) else {}
+
+
+def compile_graph(name: str, made: Program, out: Path, tuned: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Lower a program for a target and write the artefact to `out`; `tuned` is kept in its meta under that name.
+
+    Raises BadInput with everything that is wrong.
+    """
     chip = target(name)
     warnings = [str(v) for v in chip.check(made) if v.warning]
     artefact = chip.lower(made)
+    if tuned:
+        artefact = Artefact(artefact.target, {**artefact.meta, "tuned": dict(tuned)}, artefact.arrays)
     digest = save_artefact(out, artefact)
     return {"target": name, "artefact": str(out), "digest": digest, **({"warnings": warnings} if warnings else {})}
 

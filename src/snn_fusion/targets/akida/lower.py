@@ -92,16 +92,23 @@ def scale_of(one: Population, version: int) -> float:
 
 def _neuron_arrays(one: Population, scale: float, version: int) -> dict[str, Int32]:
     """Bias, threshold and step, (N,) each; a readout has neither threshold nor step."""
-    bias, exponent = np.rint(one.bias * scale).astype(np.int64), np.zeros(one.size, np.int32)
-    step = np.ones(one.size, np.int64) if one.step is None else np.rint(one.step * scale).astype(np.int64)
-    threshold = np.zeros(one.size, np.int64)
-    if one.spikes:
-        threshold = np.floor(one.threshold * scale).astype(np.int64)
+    bias = np.rint(one.bias * scale).astype(np.int64)
+    step: npt.NDArray[np.int64] = np.ones(one.size, np.int64)
+    if one.step is not None:
+        step = np.asarray(np.rint(one.step * scale), np.int64)
+    exponent, threshold = np.zeros(one.size, np.int32), np.zeros(one.size, np.int64)
+    if one.spikes:  # whole sums are above a bound where they are above its floor
+        threshold = np.floor((one.threshold - one.bias) * scale).astype(np.int64) + bias
     if version == 2:  # its one constant is a bias: a mantissa and a shift, from which the threshold follows
         half = np.where(step > 1, step // 2 - 1, 0)  # its shift rounds to the nearest
         constant, exponent = _shifted(half - (threshold - bias) if one.spikes else bias)
         bias, threshold = (bias, half - constant + bias) if one.spikes else (constant, threshold)
-    found = {"bias": bias, "threshold": threshold, "step": step, "bias_shift": exponent}
+    found: dict[str, npt.NDArray[Any]] = {
+        "bias": bias,
+        "threshold": threshold,
+        "step": step,
+        "bias_shift": exponent,
+    }
     return {f"{one.name}.{key}": value.astype(np.int32) for key, value in found.items()}
 
 
@@ -130,7 +137,9 @@ def _chain(program: Program) -> list[Violation]:
     for names in chain(program)[1:]:
         levels = {program[name].levels for name in names}
         if len(levels) > 1:
-            found.append(Violation(", ".join(names), "levels differ within a layer", "one a layer", str(sorted(levels))))
+            found.append(
+                Violation(", ".join(names), "levels differ within a layer", "one a layer", str(sorted(levels)))
+            )
     return found
 
 
@@ -170,6 +179,8 @@ def _connections(one: Population, version: int) -> list[Violation]:
     fan_in = sum({c.source: c.weights.shape[0] for c in one.incoming}.values())
     if fan_in > limits.FAN_IN_HIGH:
         found.append(Violation(one.name, "inputs of a layer", f"{limits.FAN_IN_HIGH:,}", f"{fan_in:,}"))
+    if version == 2 and not one.spikes and any(c.delay for c in one.incoming):
+        found.append(Violation(one.name, "delay into a readout", "none: BufferTempConv gives 8 bits", "sums"))
     if version == 1 and not one.spikes and (one.bias != 0).any():
         found.append(Violation(one.name, "bias of a readout", "0", f"{np.abs(one.bias).max():g}"))
     return found
@@ -194,8 +205,9 @@ def _numbers(program: Program, one: Population, version: int) -> list[Violation]
         return [*found, Violation(one.name, "potential if all inputs are at their highest", limit, f"{highest:,.0f}")]
     if version == 2:
         made = _neuron_arrays(one, scale, version)
-        wanted = np.floor(one.threshold * scale) if one.spikes else np.rint(one.bias * scale)
-        off = np.abs(made[f"{one.name}.{'threshold' if one.spikes else 'bias'}"] - wanted).max(initial=0)
+        wanted = _neuron_arrays(one, scale, 1)
+        kind = f"{one.name}.{'threshold' if one.spikes else 'bias'}"
+        off = np.abs(made[kind] - wanted[kind]).max(initial=0)
         if off > 0:
             what = "threshold" if one.spikes else "bias"
             found.append(Violation(one.name, f"{what} of 8 bits and a shift", "exact", f"{off:g} units off", True))

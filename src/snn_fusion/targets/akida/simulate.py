@@ -1,7 +1,7 @@
 """Akida's layers in whole numbers, many recordings at once, to the bit.
 
-    U = sum over connections of what `source` sent `delay` steps ago times weights, + bias
-    sends min(levels, max(0, ceil((U - threshold) / step)));  a readout gives U
+U = sum over connections of what `source` sent `delay` steps ago times weights, + bias
+sends min(levels, max(0, ceil((U - threshold) / step)));  a readout gives U
 """
 
 from __future__ import annotations

@@ -1,0 +1,122 @@
+"""Integer-aware training of the network that stands in for the leaky one on Akida, taught by the leaky one."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from snn_fusion.config import Params
+from snn_fusion.encoding.encoder import channels
+from snn_fusion.network.graph import Graph, initial_generator
+from snn_fusion.targets.akida.collapsed import MOST_WINDOWS, Collapsed
+from snn_fusion.targets.akida.present import Presentation, counts, input_name
+from snn_fusion.targets.akida.unroll import unroll
+from snn_fusion.targets.populations import Program
+from snn_fusion.training.batches import MISSING, Samples, TrainingData, batches, epoch_samples
+from snn_fusion.training.loop import THREADS, Report
+
+EPOCHS = 60
+TAUGHT_EVERY = 3  # batches of which one is taught, since the teacher takes longer than the pupil
+FIRST_EPOCH = 1000  # of samples: joins and variations that training did not see
+BATCH = 128
+RATE, BIAS_RATE = 0.12, 0.02  # of weights, in chip units, and of biases, in steps
+TEACHER = 0.7  # share of the loss that compares with the teacher's answer; the rest is the label's
+SMOOTHING = 0.05  # of the labels
+SHIFT = 1  # steps by which a recording comes earlier or later, at most
+WARM_UP = 40  # batches
+
+
+def presentation(graph: Graph) -> Presentation:
+    """How the graph's recordings are shown: at most ten windows of base spikes."""
+    senses, steps = graph.network.senses, graph.encoding.steps
+    window = -(-steps // MOST_WINDOWS)
+    return Presentation(steps, window, 15, {s: channels(graph.encoding, s) for s in senses})
+
+
+def tune(graph: Graph, params: Params, data: TrainingData, report: Report, epochs: int = EPOCHS) -> Program:
+    """A program of version 2 (frames are windows) whose numbers the chip holds exactly; `unroll` makes version 1's.
+
+    It sees what the float network saw: joins, copies, missing senses; and that network's readout potentials, as soft
+    labels (Hinton et al. 2015). The test split is not read. The same seed gives the same program on one machine.
+    """
+    torch.set_num_threads(THREADS)
+    how = presentation(graph)
+    network = Collapsed(how, len(graph.classes), initial_generator(params.seed))
+    optimiser = torch.optim.Adam(_groups(network), fused=True)
+    rng = np.random.default_rng([params.seed, 2])
+    first = epoch_samples(data, params, FIRST_EPOCH).part(slice(4 * BATCH))
+    network.calibrate(shown(data, first, how))
+    for epoch in range(epochs):
+        samples, total, right, done = epoch_samples(data, params, FIRST_EPOCH + epoch), 0.0, 0, 0
+        for i, batch in enumerate(batches(samples, BATCH)):
+            for group in optimiser.param_groups:
+                group["lr"] = group["full_lr"] * _schedule(epoch + done / len(samples), epochs, len(samples))
+            logits = network(shown(data, batch, how, rng))
+            taught = _answers(graph, data, batch) if (i + epoch) % TAUGHT_EVERY == 0 else None
+            loss = _loss(logits, torch.from_numpy(batch.label), taught)
+            optimiser.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimiser.step()
+            network.limit()
+            total, done = total + loss.item() * len(batch), done + len(batch)
+            right += int((logits.argmax(1).numpy() == batch.label).sum())
+            report(epoch, done / len(samples), {"loss": total / done, "accuracy": right / done})
+        report(epoch, 1.0, {"loss": total / done, "accuracy": right / done})
+    return network.program(how.window * graph.encoding.step_ms / 1000)
+
+
+def versions(program: Program, how: Presentation) -> dict[str, tuple[Program, Presentation]]:
+    """By target what to compile and how to present recordings to it: the same network, the same answers."""
+    return {
+        "akida": (unroll(program, how.windows), replace(how, frames=False)),
+        "akida2": (program, how),
+    }
+
+
+def shown(
+    data: TrainingData, samples: Samples, how: Presentation, rng: np.random.Generator | None = None
+) -> dict[str, Tensor]:
+    """Counts by sense as the chip gets them, those that all samples miss left out; `rng` shifts each a little."""
+    present = [s for s in how.channels if (samples.recording[s] != MISSING).any()]  # type: ignore[index]
+    spikes = {s: data.stores[s].take(samples.recording[s]) for s in present}  # type: ignore[index]
+    shift = None if rng is None else {s: rng.integers(-SHIFT, SHIFT + 1, len(samples)) for s in present}
+    found = counts(spikes, len(samples), how, shift)
+    return {s: torch.from_numpy(found[input_name(s)].astype(np.float32)) for s in present}
+
+
+def _answers(graph: Graph, data: TrainingData, samples: Samples) -> Tensor:
+    """The float network's last potentials, (n, classes)."""
+    return torch.from_numpy(graph.network.run(data.spikes(samples), len(samples)).potential[:, -1])
+
+
+def _loss(logits: Tensor, labels: Tensor, taught: Tensor | None) -> Tensor:
+    label = functional.cross_entropy(logits, labels, label_smoothing=SMOOTHING)
+    if taught is None:
+        return label
+    wanted = functional.softmax(taught, 1)
+    distance = functional.kl_div(functional.log_softmax(logits, 1), wanted, reduction="batchmean")
+    return TEACHER * distance + (1 - TEACHER) * label
+
+
+def _groups(network: Collapsed) -> list[dict[str, Any]]:
+    named: Mapping[str, Any] = dict(network.named_parameters())
+    biases = [p for name, p in named.items() if name.startswith("bias.")]
+    weights = [p for name, p in named.items() if not name.startswith("bias.") and name != "sharpness"]
+    return [
+        {"params": weights, "lr": RATE, "full_lr": RATE},
+        {"params": biases, "lr": BIAS_RATE, "full_lr": BIAS_RATE},
+        {"params": [network.sharpness], "lr": RATE / 30, "full_lr": RATE / 30},
+    ]
+
+
+def _schedule(epoch: float, epochs: int, samples: int) -> float:
+    """Rate, as a share of the full one: up over the first batches, then down along a cosine."""
+    begun = (epoch * samples / BATCH + 1) / WARM_UP
+    return min(1.0, begun) * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * min(epoch / epochs, 1.0))))
