@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import replace
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import islice
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from snn_fusion.config import Params
 from snn_fusion.encoding.encoder import channels
@@ -23,7 +28,8 @@ from snn_fusion.training.batches import MISSING, Samples, TrainingData, batches,
 from snn_fusion.training.loop import THREADS, Report
 
 EPOCHS = 60
-TAUGHT_EVERY = 3  # batches of which one is taught, since the teacher takes longer than the pupil
+TAUGHT_EVERY = 2  # batches of which one is taught, since the teacher takes longer than the pupil
+AHEAD = 4  # batches that are made while one is learned
 FIRST_EPOCH = 1000  # of samples: joins and variations that training did not see
 BATCH = 128
 RATE, BIAS_RATE = 0.12, 0.02  # of weights, in chip units, and of biases, in steps
@@ -31,6 +37,19 @@ TEACHER = 0.7  # share of the loss that compares with the teacher's answer; the 
 SMOOTHING = 0.05  # of the labels
 SHIFT = 1  # steps by which a recording comes earlier or later, at most
 WARM_UP = 40  # batches
+AVERAGE = 0.995  # of the weights, what each batch keeps of their running mean, which is what the chip gets
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """Batch number `batch` of an epoch's `batches`: counts by sense, labels (n,), the teacher's potentials if any."""
+
+    epoch: int
+    batch: int
+    batches: int
+    inputs: dict[str, Tensor]
+    labels: Tensor
+    taught: Tensor | None
 
 
 def presentation(graph: Graph) -> Presentation:
@@ -50,25 +69,27 @@ def tune(graph: Graph, params: Params, data: TrainingData, report: Report, epoch
     how = presentation(graph)
     network = Collapsed(how, len(graph.classes), initial_generator(params.seed))
     optimiser = torch.optim.Adam(_groups(network), fused=True)
-    rng = np.random.default_rng([params.seed, 2])
     first = epoch_samples(data, params, FIRST_EPOCH).part(slice(4 * BATCH))
     network.calibrate(shown(data, first, how))
-    for epoch in range(epochs):
-        samples, total, right, done = epoch_samples(data, params, FIRST_EPOCH + epoch), 0.0, 0, 0
-        for i, batch in enumerate(batches(samples, BATCH)):
-            for group in optimiser.param_groups:
-                group["lr"] = group["full_lr"] * _schedule(epoch + done / len(samples), epochs, len(samples))
-            logits = network(shown(data, batch, how, rng))
-            taught = _answers(graph, data, batch) if (i + epoch) % TAUGHT_EVERY == 0 else None
-            loss = _loss(logits, torch.from_numpy(batch.label), taught)
-            optimiser.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
-            optimiser.step()
-            network.limit()
-            total, done = total + loss.item() * len(batch), done + len(batch)
-            right += int((logits.argmax(1).numpy() == batch.label).sum())
-            report(epoch, done / len(samples), {"loss": total / done, "accuracy": right / done})
-        report(epoch, 1.0, {"loss": total / done, "accuracy": right / done})
+    mean = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(AVERAGE))  # type: ignore[no-untyped-call]
+    total, right = 0.0, 0.0
+    for lesson in _ahead(_lessons(graph, params, data, how, epochs)):
+        for group in optimiser.param_groups:
+            group["lr"] = group["full_lr"] * _schedule(lesson, epochs)
+        logits = network(lesson.inputs)
+        loss = _loss(logits, lesson.labels, lesson.taught)
+        optimiser.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimiser.step()
+        network.limit()
+        mean.update_parameters(network)
+        if lesson.batch == 0:
+            total, right = 0.0, 0.0
+        total += loss.item()
+        right += float((logits.argmax(1) == lesson.labels).float().mean())
+        done = lesson.batch + 1
+        report(lesson.epoch, done / lesson.batches, {"loss": total / done, "accuracy": right / done})
+    network.load_state_dict(mean.module.state_dict())
     return network.program(how.window * graph.encoding.step_ms / 1000)
 
 
@@ -89,6 +110,30 @@ def shown(
     shift = None if rng is None else {s: rng.integers(-SHIFT, SHIFT + 1, len(samples)) for s in present}
     found = counts(spikes, len(samples), how, shift)
     return {s: torch.from_numpy(found[input_name(s)].astype(np.float32)) for s in present}
+
+
+def _lessons(
+    graph: Graph, params: Params, data: TrainingData, how: Presentation, epochs: int
+) -> Iterator[Callable[[], Lesson]]:
+    """Each batch of all epochs, yet to be made, and to be made in order."""
+    rng = np.random.default_rng([params.seed, 2])
+
+    def make(part: Samples, epoch: int, batch: int, of: int) -> Lesson:
+        taught = _answers(graph, data, part) if (epoch + batch) % TAUGHT_EVERY == 0 else None
+        return Lesson(epoch, batch, of, shown(data, part, how, rng), torch.from_numpy(part.label), taught)
+
+    for epoch in range(epochs):
+        parts = list(batches(epoch_samples(data, params, FIRST_EPOCH + epoch), BATCH))
+        yield from (partial(make, part, epoch, i, len(parts)) for i, part in enumerate(parts))
+
+
+def _ahead(lessons: Iterator[Callable[[], Lesson]]) -> Iterator[Lesson]:
+    """The lessons in order, made by one other thread while this one learns."""
+    with ThreadPoolExecutor(1) as pool:
+        waiting = deque(pool.submit(make) for make in islice(lessons, AHEAD))
+        while waiting:
+            yield waiting.popleft().result()
+            waiting.extend(pool.submit(make) for make in islice(lessons, 1))
 
 
 def _answers(graph: Graph, data: TrainingData, samples: Samples) -> Tensor:
@@ -116,7 +161,8 @@ def _groups(network: Collapsed) -> list[dict[str, Any]]:
     ]
 
 
-def _schedule(epoch: float, epochs: int, samples: int) -> float:
+def _schedule(lesson: Lesson, epochs: int) -> float:
     """Rate, as a share of the full one: up over the first batches, then down along a cosine."""
-    begun = (epoch * samples / BATCH + 1) / WARM_UP
-    return min(1.0, begun) * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * min(epoch / epochs, 1.0))))
+    done = lesson.epoch * lesson.batches + lesson.batch
+    share = done / (epochs * lesson.batches)
+    return min(1.0, (done + 1) / WARM_UP) * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * share)))
