@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from snn_fusion.errors import BadInput
+from snn_fusion.targets.akida.target import Akida
 from snn_fusion.targets.artefact import load_artefact, save_artefact
 from snn_fusion.targets.contract import Artefact, Target, dequantised
 from snn_fusion.targets.from_nir import program
@@ -19,9 +20,12 @@ from snn_fusion.targets.loihi2.target import Loihi2
 from snn_fusion.targets.nir_file import read_nir
 from snn_fusion.targets.populations import Program, Reset
 from snn_fusion.targets.program_file import is_program, load_program
+from snn_fusion.targets.spinnaker.target import SpiNNaker
 from snn_fusion.workspace import write_atomic
 
-TARGETS: dict[str, Target] = {one.name: one for one in (Loihi2(),)}
+TARGETS: dict[str, Target] = {
+    one.name: one for one in (Loihi2(), Akida("akida", 1), Akida("akida2", 2), SpiNNaker())
+}
 
 
 def target(name: str) -> Target:
