@@ -1,0 +1,162 @@
+"""SpiNNaker's fixed-point arithmetic of an `IF_curr_delta` core, many recordings at once, to the bit.
+
+    slot = min(sum of the words of a synapse type that arrive in a step, 65535)
+    I = (excitatory slot << shift) - (inhibitory slot << shift)
+    alpha = (I R >> 15) + V_rest
+    V' = alpha - (exp_TC (alpha - V) >> 15)
+    a spike where V' >= V_thresh, and then V' = V_reset
+
+All in 32 bits that wrap around; >> rounds down. R = 1 and V_rest = V_reset = 0 here. The multiplications and their order
+are those of `IF_curr_delta.aplx` of spynnaker 7.4.1, whose neuron update is `smull`, shift, `smull`, shift, without saturation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from numba import njit
+
+from snn_fusion.errors import BadInput
+from snn_fusion.targets.contract import Artefact, Outputs
+from snn_fusion.targets.spinnaker import limits
+from snn_fusion.targets.spinnaker.lower import BIAS
+
+CHUNK = 32  # recordings at a time: their sums stay in the cache
+Int32 = npt.NDArray[np.int32]
+Int64 = npt.NDArray[np.int64]
+UInt8 = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Run:
+    """Outputs, and by population how many slots of the ring buffer were full, of how many."""
+
+    outputs: Outputs
+    full: Mapping[str, int]
+    slots: Mapping[str, int]
+
+
+def emulate(artefact: Artefact, inputs: Mapping[str, npt.NDArray[Any]]) -> Run:
+    """Run on spikes (n, T, channels) of 0 and 1 for each input, from rest. Raises BadInput."""
+    meta = artefact.meta
+    sent = {name: _binary(name, inputs, channels) for name, channels in meta["inputs"].items()}
+    n, steps = next(iter(sent.values())).shape[:2]
+    if any(one.shape[:2] != (n, steps) for one in sent.values()):
+        shapes = ", ".join(f"{name} {list(one.shape)}" for name, one in sent.items())
+        raise BadInput("inputs", f"differ in recordings or steps: {shapes}", "give the same for all")
+    sent[BIAS] = np.ones((n, steps, 1), np.uint8)
+    potential: dict[str, Int32] = {}
+    for name in meta["order"]:
+        shape = (n, steps, meta["populations"][name]["size"])
+        sent[name], potential[name] = np.zeros(shape, np.uint8), np.zeros(shape, np.int32)
+    packed = {name: _packed(artefact, name) for name in meta["order"]}
+    full = dict.fromkeys(meta["order"], 0)
+    # Where no connection leads back, a population runs through all steps before the next one does.
+    span = 1 if _recurrent(meta) else max(steps, 1)
+    for begin in range(0, n, CHUNK):
+        rows = slice(begin, min(begin + CHUNK, n))
+        state = {name: np.zeros((rows.stop - begin, meta["populations"][name]["size"]), np.int64) for name in packed}
+        for t in range(0, steps, span):
+            for name in meta["order"]:
+                one = meta["populations"][name]
+                sums = np.zeros((rows.stop - begin, span, one["size"]), np.int64)
+                for way, synapses in zip(one["incoming"], packed[name], strict=True):
+                    _arrive(sent[way["source"]][rows], t, way["delay"], *synapses, sums)
+                neuron = (artefact.arrays[f"{name}.decay"], artefact.arrays[f"{name}.threshold"])
+                full[name] += _step(sums, *one["shifts"], *neuron, state[name], sent[name][rows], potential[name][rows], t)
+    spikes = {name: sent[name].astype(np.int32) for name in meta["order"]}
+    return Run(Outputs(spikes, potential), full, {name: 2 * potential[name].size for name in meta["order"]})
+
+
+def _recurrent(meta: Mapping[str, Any]) -> bool:
+    order = {name: i for i, name in enumerate(meta["order"])}
+    return any(
+        order.get(way["source"], -1) >= order[name]
+        for name in order
+        for way in meta["populations"][name]["incoming"]
+    )
+
+
+def _packed(artefact: Artefact, name: str) -> list[tuple[Int32, Int32, Int64]]:
+    """Each connection's rows, with both synapse types in one number: inhibitory words in the upper half. A sum of up to
+    65,537 of them cannot overflow into the other."""
+    found = []
+    for i in range(len(artefact.meta["populations"][name]["incoming"])):
+        indptr, indices, weights = (artefact.arrays[f"{name}.{i}.{part}"] for part in ("indptr", "indices", "weights"))
+        both = np.where(weights >= 0, weights, np.abs(weights.astype(np.int64)) << 32).astype(np.int64)
+        found.append((indptr, indices, both))
+    return found
+
+
+def _binary(name: str, inputs: Mapping[str, npt.NDArray[Any]], channels: int) -> UInt8:
+    if name not in inputs:
+        raise BadInput(f"input {name}", "is missing", f"there are: {', '.join(inputs)}")
+    values = np.asarray(inputs[name])
+    if values.ndim != 3 or values.shape[2] != channels:
+        raise BadInput(f"input {name}", f"has shape {list(values.shape)}", f"give (n, T, {channels})")
+    whole = values.astype(np.uint8)
+    if (whole != values).any() or whole.max(initial=0) > 1:
+        raise BadInput(f"input {name}", "holds other values than 0 and 1", "SpiNNaker takes spikes, one a step")
+    return np.ascontiguousarray(whole)
+
+
+@njit(cache=True, nogil=True)
+def _arrive(
+    spikes: UInt8,  # (n, T, sources)
+    begin: int,
+    delay: int,
+    indptr: Int32,
+    indices: Int32,
+    words: Int64,
+    sums: Int64,  # (n, span, N), of the steps from `begin` on
+) -> None:
+    """Add the rows of words that the spikes of `delay` steps before meet."""
+    size = sums.shape[2]
+    for b in range(sums.shape[0]):
+        for t in range(max(delay - begin, 0), sums.shape[1]):
+            row, out = spikes[b, begin + t - delay], sums[b, t]
+            for source in range(row.shape[0]):
+                if row[source] != 0:
+                    first, last = indptr[source], indptr[source + 1]
+                    if last - first == size:  # to all, in order: no need to look the targets up
+                        out += words[first:last]
+                    else:
+                        for k in range(first, last):
+                            out[indices[k]] += words[k]
+
+
+@njit(cache=True, nogil=True)
+def _step(
+    sums: Int64,  # (n, span, N)
+    excitatory: int,
+    inhibitory: int,
+    decay: Int32,
+    threshold: Int32,
+    state: Int64,  # (n, N): V
+    fired: UInt8,  # (n, T, N)
+    potential: Int32,  # (n, T, N): V before the reset
+    begin: int,
+) -> int:
+    """Returns how many slots were full."""
+    full = 0
+    for b in range(sums.shape[0]):
+        for t in range(sums.shape[1]):
+            for i in range(sums.shape[2]):
+                both = sums[b, t, i]
+                plus, minus = both & 0xFFFFFFFF, both >> 32
+                full += (plus > 0xFFFF) + (minus > 0xFFFF)
+                plus, minus = min(plus, 0xFFFF) << excitatory, min(minus, 0xFFFF) << inhibitory
+                alpha = np.int64(np.int32(plus - minus))
+                apart = np.int64(np.int32(alpha - state[b, i]))
+                kept = np.int64(np.int32((decay[i] * apart) >> 15))
+                v = np.int64(np.int32(alpha - kept))
+                potential[b, begin + t, i] = v
+                if v >= threshold[i]:
+                    fired[b, begin + t, i] = 1
+                    v = np.int64(0)
+                state[b, i] = v
+    return full
