@@ -165,7 +165,7 @@ def core_words(table, matrix, parameters, keys, first):
     slots = 1 << int(parameters[4])
     entries, addresses = int(table[0]), table[2 + 5 * int(table[0]) :]
     for e in range(entries):
-        key, _, packed = (int(word) for word in table[2 + 5 * e : 5 + 5 * e])
+        key, _, packed, _, sizes = (int(word) for word in table[2 + 5 * e : 7 + 5 * e])
         start, count = packed & 0x1FFF, packed >> 16
         name, extended, atoms, total = keys[key]
         for address in addresses[start : start + count]:
@@ -174,20 +174,25 @@ def core_words(table, matrix, parameters, keys, first):
                 continue
             width = length + 1 + 3  # stored less one; a row has three words of header
             block = matrix[offset * 4 :]
-            n_rows = len(block) // width if extended else min(total, len(block) // width)
-            rows = block[: n_rows * width].reshape(n_rows, width)
-            yield name, row_words(rows, atoms, total, extended, index_bits, type_bits, slots, first)
+            stages = (sizes & 0xFFFF) // atoms if extended else 1
+            rows = block[: total * stages * width].reshape(-1, width)
+            source, target, delay, words = row_words(rows, index_bits, type_bits)
+            if extended:  # a core's rows: each of its sources, stage after stage
+                core, within = np.divmod(source, atoms * stages)
+                stage, local = np.divmod(within, atoms)
+                source, delay = core * atoms + local, delay + (stage + 1) * slots
+            yield name, np.column_stack([source, target + first, delay, words])
 
 
-def row_words(rows, atoms, total, extended, index_bits, type_bits, slots, first):
-    """Each row: words of plastic synapses (0), of static ones, of plastic control (0), then the static ones."""
-    used = np.arange(rows.shape[1] - 3) < rows[:, 1:2]
-    row, column = np.nonzero(used)
+def row_words(rows, index_bits, type_bits):
+    """Row, target, delay and signed word of each synapse. A row: number of words of plastic synapses (0), of static ones,
+    of plastic control (0), then the static ones."""
+    row, column = np.nonzero(np.arange(rows.shape[1] - 3) < rows[:, 1:2])
     words = rows[row, 3 + column].astype(np.int64)
-    target = (words & ((1 << index_bits) - 1)) + first
+    target = words & ((1 << index_bits) - 1)
     inhibitory = (words >> index_bits) & ((1 << type_bits) - 1)
     delay = (words & 0xFFFF) >> (index_bits + type_bits)
-    return np.column_stack([row, target, delay, np.where(inhibitory, -1, 1) * (words >> 16)])
+    return row, target, delay, np.where(inhibitory, -1, 1) * (words >> 16)
 
 
 def mapping(board, label_of):
@@ -299,6 +304,7 @@ def brian2(job, meta, arrays, inputs):
     sim.simulator.state.network.schedule = ["start", "groups", "synapses", "thresholds", "resets", "end"]
     cells = {}
     for name, channels in sources(meta, inputs).items():
+        channels = max(channels, 2)  # of one channel PyNN makes no array
         cells[name] = sim.Population(channels, sim.SpikeSourceArray(spike_times=[[]] * channels), label=name)
     for name in meta["order"]:
         # The decay is the one that the chip computes; exp(-1000) is 0.
@@ -329,7 +335,7 @@ def brian2(job, meta, arrays, inputs):
     for b in range(n):
         for name, each in times(meta, inputs, b, steps).items():
             if name in cells:
-                cells[name].set(spike_times=each)
+                cells[name].set(spike_times=[*each, *[[]] * (cells[name].size - len(each))])
         sim.run(steps + max(meta["depth"].values()))
         collect(result, cells, meta, b, n, steps, 1)  # brian2 records a step's V at the start of the next one
         sim.reset()

@@ -18,9 +18,10 @@ from snn_fusion.targets.from_nir import program
 from snn_fusion.targets.loihi2.target import Loihi2
 from snn_fusion.targets.nir_file import read_nir
 from snn_fusion.targets.populations import Program, Reset
+from snn_fusion.targets.spinnaker.target import SpiNNaker
 from snn_fusion.workspace import write_atomic
 
-TARGETS: dict[str, Target] = {one.name: one for one in (Loihi2(),)}
+TARGETS: dict[str, Target] = {one.name: one for one in (Loihi2(), SpiNNaker())}
 
 
 def target(name: str) -> Target:

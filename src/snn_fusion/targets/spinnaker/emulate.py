@@ -20,10 +20,8 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from snn_fusion.errors import BadInput
 from snn_fusion.targets.contract import Artefact, Outputs
-from snn_fusion.targets.spinnaker import limits
-from snn_fusion.targets.spinnaker.lower import BIAS
+from snn_fusion.targets.spinnaker.inputs import BIAS, spikes_of
 
 CHUNK = 32  # recordings at a time: their sums stay in the cache
 Int32 = npt.NDArray[np.int32]
@@ -43,11 +41,8 @@ class Run:
 def emulate(artefact: Artefact, inputs: Mapping[str, npt.NDArray[Any]]) -> Run:
     """Run on spikes (n, T, channels) of 0 and 1 for each input, from rest. Raises BadInput."""
     meta = artefact.meta
-    sent = {name: _binary(name, inputs, channels) for name, channels in meta["inputs"].items()}
+    sent = dict(spikes_of(inputs, meta["inputs"]))
     n, steps = next(iter(sent.values())).shape[:2]
-    if any(one.shape[:2] != (n, steps) for one in sent.values()):
-        shapes = ", ".join(f"{name} {list(one.shape)}" for name, one in sent.items())
-        raise BadInput("inputs", f"differ in recordings or steps: {shapes}", "give the same for all")
     sent[BIAS] = np.ones((n, steps, 1), np.uint8)
     potential: dict[str, Int32] = {}
     for name in meta["order"]:
@@ -90,18 +85,6 @@ def _packed(artefact: Artefact, name: str) -> list[tuple[Int32, Int32, Int64]]:
         both = np.where(weights >= 0, weights, np.abs(weights.astype(np.int64)) << 32).astype(np.int64)
         found.append((indptr, indices, both))
     return found
-
-
-def _binary(name: str, inputs: Mapping[str, npt.NDArray[Any]], channels: int) -> UInt8:
-    if name not in inputs:
-        raise BadInput(f"input {name}", "is missing", f"there are: {', '.join(inputs)}")
-    values = np.asarray(inputs[name])
-    if values.ndim != 3 or values.shape[2] != channels:
-        raise BadInput(f"input {name}", f"has shape {list(values.shape)}", f"give (n, T, {channels})")
-    whole = values.astype(np.uint8)
-    if (whole != values).any() or whole.max(initial=0) > 1:
-        raise BadInput(f"input {name}", "holds other values than 0 and 1", "SpiNNaker takes spikes, one a step")
-    return np.ascontiguousarray(whole)
 
 
 @njit(cache=True, nogil=True)

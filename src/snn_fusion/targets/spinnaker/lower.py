@@ -23,11 +23,11 @@ from snn_fusion.targets import reference
 from snn_fusion.targets.contract import Artefact, Examples, Violation
 from snn_fusion.targets.populations import Connection, Population, Program
 from snn_fusion.targets.spinnaker import limits
-from snn_fusion.targets.spinnaker.check import structure
+from snn_fusion.targets.spinnaker.inputs import BIAS, spikes_of
 from snn_fusion.targets.spinnaker.stdfix import decay_of, tau_of
+from snn_fusion.targets.spinnaker.structure import structure
 
 MARGIN = 1.5  # of the highest sums seen
-BIAS = "<bias>"  # the source that spikes in every step
 Float64 = npt.NDArray[np.float64]
 
 
@@ -93,7 +93,8 @@ def gain(one: Population) -> Float64:
 def highest_sums(program: Program, examples: Examples) -> dict[str, tuple[float, float]]:
     """By population: the highest sums of excitatory and of inhibitory weights that a neuron gets in a step, times its
     gain; and no less than its largest weight, which alone has to fit as well."""
-    traces = None if examples is None else reference.simulate(program, examples)
+    given = None if examples is None else spikes_of(examples, program.inputs)
+    traces = None if given is None else reference.simulate(program, given)
     found = {}
     for one in program:
         each = []
@@ -104,7 +105,7 @@ def highest_sums(program: Program, examples: Examples) -> dict[str, tuple[float,
                 sums = sum((np.asarray(w.sum(axis=0)) for _, w in ways), np.zeros(one.size))
                 each.append(max(largest, float((sums * gain(one)).max(initial=0))))
             else:
-                seen = _seen(ways, one, {**dict(examples or {}), **traces.spikes})
+                seen = _seen(ways, one, {**(given or {}), **traces.spikes})
                 each.append(max(largest, MARGIN * float((seen * gain(one)).max(initial=0))))
         found[one.name] = (each[0], each[1])
     return found
@@ -134,13 +135,13 @@ def _seen(ways: list[tuple[Connection, Any]], one: Population, spikes: dict[str,
 
 
 def scale_of(one: Population, sums: tuple[float, float]) -> float:
-    """Millivolts of a potential of 1; four leading bits only, so that no last bit of a sum can change it."""
+    """Millivolts of a potential of 1; six leading bits only, so that no last bit of a sum can change it."""
     room = limits.WORD_HIGH * 2.0 ** (limits.SHIFT_HIGH - limits.FRACTION)
     wanted = [room / high for high in sums if high > 0]
     if one.spikes:
         wanted += [room / abs(float(t)) for t in one.threshold if t != 0]
     mantissa, exponent = math.frexp(min(wanted, default=1.0))
-    return math.floor(mantissa * 16) / 16 * 2.0**exponent
+    return math.floor(mantissa * 64) / 64 * 2.0**exponent
 
 
 def _shift(highest: float) -> int:

@@ -60,6 +60,6 @@ def tau_of(decay: float) -> int:
         return 1
     near = round(-ONE / math.log(min(decay, 1 - 0.5 / ONE)))
     # A unit of the quotient 2^30 / tau moves exp_TC by at most a unit; within this reach is at least one of them.
-    reach = near * near // (ONE * ONE) + 8
-    candidates = sorted({max(1, near + i * max(1, reach // 8)) for i in range(-8, 9)})
+    reach = near * near // (ONE * ONE) + 16
+    candidates = sorted({max(1, near + i * max(1, reach // 16)) for i in range(-16, 17)})
     return min(candidates, key=lambda tau: abs(decay_of(tau) - decay * ONE))
