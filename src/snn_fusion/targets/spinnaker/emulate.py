@@ -23,10 +23,13 @@ from numba import njit
 from snn_fusion.targets.contract import Artefact, Outputs
 from snn_fusion.targets.spinnaker.inputs import BIAS, spikes_of
 
-CHUNK = 32  # recordings at a time: their sums stay in the cache
+CHUNK = 32  # recordings at a time
+DENSE_SHARE = 0.25  # of a connection's possible synapses, from which its rows are filled up
 Int32 = npt.NDArray[np.int32]
 Int64 = npt.NDArray[np.int64]
 UInt8 = npt.NDArray[np.uint8]
+UInt16 = npt.NDArray[np.uint16]
+UInt32 = npt.NDArray[np.uint32]
 
 
 @dataclass(frozen=True)
@@ -48,21 +51,23 @@ def emulate(artefact: Artefact, inputs: Mapping[str, npt.NDArray[Any]]) -> Run:
     for name in meta["order"]:
         shape = (n, steps, meta["populations"][name]["size"])
         sent[name], potential[name] = np.zeros(shape, np.uint8), np.zeros(shape, np.int32)
-    packed = {name: _packed(artefact, name) for name in meta["order"]}
+    words = {name: _words(artefact, name) for name in meta["order"]}
     full = dict.fromkeys(meta["order"], 0)
     # Where no connection leads back, a population runs through all steps before the next one does.
     span = 1 if _recurrent(meta) else max(steps, 1)
     for begin in range(0, n, CHUNK):
         rows = slice(begin, min(begin + CHUNK, n))
-        state = {name: np.zeros((rows.stop - begin, meta["populations"][name]["size"]), np.int64) for name in packed}
+        size = rows.stop - begin
+        state = {name: np.zeros((size, meta["populations"][name]["size"]), np.int64) for name in words}
         for t in range(0, steps, span):
             for name in meta["order"]:
                 one = meta["populations"][name]
-                sums = np.zeros((rows.stop - begin, span, one["size"]), np.int64)
-                for way, synapses in zip(one["incoming"], packed[name], strict=True):
+                sums = np.zeros((size, span, 2, one["size"]), np.uint32)
+                for way, synapses in zip(one["incoming"], words[name], strict=True):
                     _arrive(sent[way["source"]][rows], t, way["delay"], *synapses, sums)
                 neuron = (artefact.arrays[f"{name}.decay"], artefact.arrays[f"{name}.threshold"])
-                full[name] += _step(sums, *one["shifts"], *neuron, state[name], sent[name][rows], potential[name][rows], t)
+                left = (state[name], sent[name][rows], potential[name][rows])
+                full[name] += _step(sums, *one["shifts"], *neuron, *left, t)
     spikes = {name: sent[name].astype(np.int32) for name in meta["order"]}
     return Run(Outputs(spikes, potential), full, {name: 2 * potential[name].size for name in meta["order"]})
 
@@ -76,14 +81,20 @@ def _recurrent(meta: Mapping[str, Any]) -> bool:
     )
 
 
-def _packed(artefact: Artefact, name: str) -> list[tuple[Int32, Int32, Int64]]:
-    """Each connection's rows, with both synapse types in one number: inhibitory words in the upper half. A sum of up to
-    65,537 of them cannot overflow into the other."""
+def _words(artefact: Artefact, name: str) -> list[tuple[Int32, Int32, UInt16, UInt16]]:
+    """Each connection's rows, excitatory and inhibitory words apart. A row of most targets is filled up with 0 to one of
+    all: then nothing is looked up."""
     found = []
+    size = artefact.meta["populations"][name]["size"]
     for i in range(len(artefact.meta["populations"][name]["incoming"])):
-        indptr, indices, weights = (artefact.arrays[f"{name}.{i}.{part}"] for part in ("indptr", "indices", "weights"))
-        both = np.where(weights >= 0, weights, np.abs(weights.astype(np.int64)) << 32).astype(np.int64)
-        found.append((indptr, indices, both))
+        indptr, indices, words = (artefact.arrays[f"{name}.{i}.{part}"] for part in ("indptr", "indices", "weights"))
+        sources = len(indptr) - 1
+        if len(words) > DENSE_SHARE * sources * size:
+            dense = np.zeros((sources, size), np.int32)
+            dense[np.repeat(np.arange(sources), np.diff(indptr)), indices] = words
+            indptr, words = np.arange(0, dense.size + 1, size, dtype=np.int32), dense.ravel()
+            indices = np.zeros(0, np.int32)
+        found.append((indptr, indices, np.maximum(words, 0).astype(np.uint16), np.maximum(-words, 0).astype(np.uint16)))
     return found
 
 
@@ -94,27 +105,33 @@ def _arrive(
     delay: int,
     indptr: Int32,
     indices: Int32,
-    words: Int64,
-    sums: Int64,  # (n, span, N), of the steps from `begin` on
+    excitatory: UInt16,
+    inhibitory: UInt16,
+    sums: UInt32,  # (n, span, 2, N), of the steps from `begin` on
 ) -> None:
     """Add the rows of words that the spikes of `delay` steps before meet."""
-    size = sums.shape[2]
+    size = sums.shape[3]
     for b in range(sums.shape[0]):
         for t in range(max(delay - begin, 0), sums.shape[1]):
-            row, out = spikes[b, begin + t - delay], sums[b, t]
+            row, plus, minus = spikes[b, begin + t - delay], sums[b, t, 0], sums[b, t, 1]
             for source in range(row.shape[0]):
-                if row[source] != 0:
-                    first, last = indptr[source], indptr[source + 1]
-                    if last - first == size:  # to all, in order: no need to look the targets up
-                        out += words[first:last]
-                    else:
-                        for k in range(first, last):
-                            out[indices[k]] += words[k]
+                if row[source] == 0:
+                    continue
+                met = slice(indptr[source], indptr[source + 1])
+                more, less, targets = excitatory[met], inhibitory[met], indices[met]
+                if len(more) == size:  # to all, in order
+                    for i in range(size):
+                        plus[i] += more[i]
+                        minus[i] += less[i]
+                else:
+                    for k in range(len(more)):
+                        plus[targets[k]] += more[k]
+                        minus[targets[k]] += less[k]
 
 
 @njit(cache=True, nogil=True)
 def _step(
-    sums: Int64,  # (n, span, N)
+    sums: UInt32,  # (n, span, 2, N)
     excitatory: int,
     inhibitory: int,
     decay: Int32,
@@ -124,13 +141,12 @@ def _step(
     potential: Int32,  # (n, T, N): V before the reset
     begin: int,
 ) -> int:
-    """Returns how many slots were full."""
+    """Returns how many slots of the ring buffer were full."""
     full = 0
     for b in range(sums.shape[0]):
         for t in range(sums.shape[1]):
-            for i in range(sums.shape[2]):
-                both = sums[b, t, i]
-                plus, minus = both & 0xFFFFFFFF, both >> 32
+            for i in range(sums.shape[3]):
+                plus, minus = np.int64(sums[b, t, 0, i]), np.int64(sums[b, t, 1, i])
                 full += (plus > 0xFFFF) + (minus > 0xFFFF)
                 plus, minus = min(plus, 0xFFFF) << excitatory, min(minus, 0xFFFF) << inhibitory
                 alpha = np.int64(np.int32(plus - minus))
