@@ -67,7 +67,9 @@ def build(sim, meta, arrays, spike_times):
     """Populations and sources by name, connected."""
     cells = {}
     for name, each in spike_times.items():
-        cells[name] = sim.Population(len(each), sim.SpikeSourceArray([list(one) for one in each]), label=name)
+        # Given lists that are all empty, the tool trips.
+        spikes = [list(one) for one in each] if any(map(len, each)) else []
+        cells[name] = sim.Population(len(each), sim.SpikeSourceArray(spikes), label=name)
     for name in meta["order"]:
         one = meta["populations"][name]
         tau = arrays[f"{name}.tau"] / ONE
