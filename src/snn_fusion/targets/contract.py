@@ -59,12 +59,15 @@ class Outputs:
 
 @dataclass(frozen=True)
 class Mismatches:
-    """Simulator and vendor's toolchain side by side: how many spikes and membrane values differ, of how many."""
+    """Simulator and vendor's toolchain side by side: how many spikes and membrane values differ, of how many; and how
+    many of the words that the vendor's compiler wrote (weights, delays, parameters) are not the artefact's."""
 
     spikes: int
     potentials: int
     compared: int
     tool: str
+    words: int = 0
+    words_compared: int = 0
 
 
 # Recordings to calibrate by, for each input (n, T, channels); without any, bounds are those of the worst case.

@@ -1,0 +1,103 @@
+"""SpiNNaker: sPyNNaker's `IF_curr_delta` cores, emulated here to the bit, and held to the data that its own compiler
+writes for a board and to pyNN.brian2."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from snn_fusion.targets import toolchain
+from snn_fusion.targets.contract import Artefact, Examples, Measurement, Mismatches, Outputs, Violation
+from snn_fusion.targets.populations import Program
+from snn_fusion.targets.spinnaker.check import check
+from snn_fusion.targets.spinnaker.conform import close_to_brian2, parameters_that_differ, words_that_differ
+from snn_fusion.targets.spinnaker.emulate import emulate
+from snn_fusion.targets.spinnaker.inputs import spikes_of
+from snn_fusion.targets.spinnaker.lower import lower
+from snn_fusion.targets.spinnaker.profile import activity, profile
+
+TOOL = "spynnaker 7.4.1, virtual SpiNN-5 board (words); pyNN.brian2 0.13.0 (spikes, potentials)"
+SECONDS = 600.0
+BOARD = 5
+SPINNAKER2 = {201: "one chip", 248: "48 chips"}
+MACHINE = "SNN_FUSION_SPINNAKER_MACHINE"  # a board's address, or the URL of a spalloc server
+
+
+class SpiNNaker:
+    name = "spinnaker"
+
+    def check(self, program: Program, examples: Examples = None) -> Sequence[Violation]:
+        return check(program, examples)
+
+    def lower(self, program: Program, examples: Examples = None) -> Artefact:
+        return lower(program, examples)
+
+    def run(self, artefact: Artefact, inputs: Mapping[str, npt.NDArray[Any]]) -> Outputs:
+        return emulate(artefact, inputs).outputs
+
+    def conform(self, artefact: Artefact, inputs: Mapping[str, npt.NDArray[Any]]) -> Mismatches:
+        """Every word of the compiled data, and every spike and potential of pyNN.brian2 (potentials within the bound of
+        `close_to_brian2`)."""
+        ours = self.run(artefact, inputs)
+        compiled = self._call(artefact, inputs, "compile", _board(BOARD, 1))
+        words = compared = 0
+        for name in artefact.meta["order"]:
+            for count in (words_that_differ, parameters_that_differ):
+                wrong, of = count(artefact, name, compiled)
+                words, compared = words + wrong, compared + of
+        golden = self._call(artefact, inputs, "brian2", {})
+        spikes = sum(int((golden[f"spikes.{name}"] != ours.spikes[name]).sum()) for name in artefact.meta["order"])
+        apart = sum(
+            int((~close_to_brian2(artefact, name, ours, golden[f"potential.{name}"])).sum())
+            for name in artefact.meta["order"]
+        )
+        values = sum(ours.spikes[name].size for name in artefact.meta["order"])
+        return Mismatches(spikes, apart, values, TOOL, words, compared)
+
+    def profile(
+        self, artefact: Artefact, inputs: Mapping[str, npt.NDArray[Any]], outputs: Outputs
+    ) -> Sequence[Measurement]:
+        return profile(artefact, inputs, outputs)
+
+    def mapping(self, artefact: Artefact) -> dict[str, Any]:
+        """Where sPyNNaker puts the network: on a SpiNN-5 board, and on SpiNNaker 2. By version of the board:
+        placements (chip x, y, core p), routing entries a chip, keys, SDRAM. For SpiNNaker 2 it is an estimate: the same
+        cores and binaries do not run there. Raises ToolchainFailed, ToolchainMissing.
+        """
+        silent = {name: np.zeros((1, 1, size), np.uint8) for name, size in artefact.meta["inputs"].items()}
+        found: dict[str, Any] = {}
+        for version in (BOARD, *SPINNAKER2):
+            answer = self._call(artefact, silent, "compile", _board(version, 1))
+            provenance = "vendor_simulated" if version == BOARD else "estimated"
+            found[str(version)] = {**json.loads(str(answer["mapping"])), "provenance": provenance}
+        return found
+
+    def measure(self, artefact: Artefact, inputs: Mapping[str, npt.NDArray[Any]], machine: str | None = None) -> Outputs:
+        """The same on a board: `machine`, or what SNN_FUSION_SPINNAKER_MACHINE names. Potentials are those after the
+        reset. Raises ToolchainFailed, ToolchainMissing. Not tried: no board was at hand.
+        """
+        where = machine or os.environ.get(MACHINE)
+        if not where:
+            raise toolchain.ToolchainMissing(f"spinnaker: no board is named ({MACHINE}=address or URL of spalloc)")
+        slowdown = activity(artefact, inputs, self.run(artefact, inputs))[1]
+        found = self._call(artefact, inputs, "machine", {**_board(BOARD, slowdown), "machine": where})
+        order = artefact.meta["order"]
+        spikes = {name: found[f"spikes.{name}"].astype(np.int32) for name in order}
+        return Outputs(spikes, {name: np.rint(found[f"potential.{name}"] * 2**15).astype(np.int32) for name in order})
+
+    def _call(
+        self, artefact: Artefact, inputs: Mapping[str, npt.NDArray[Any]], task: str, board: Mapping[str, Any]
+    ) -> dict[str, npt.NDArray[Any]]:
+        sent = spikes_of(inputs, artefact.meta["inputs"])
+        job = {"meta": np.array(json.dumps(artefact.meta)), **artefact.arrays, "task": np.array(task)}
+        job |= {"board": np.array(json.dumps(board)), **{f"input.{name}": values for name, values in sent.items()}}
+        return toolchain.call(self.name, job, SECONDS)
+
+
+def _board(version: int, slowdown: int) -> dict[str, Any]:
+    return {"version": version, "slowdown": slowdown, "machine": None}
