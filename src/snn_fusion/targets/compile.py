@@ -23,9 +23,7 @@ from snn_fusion.targets.program_file import is_program, load_program
 from snn_fusion.targets.spinnaker.target import SpiNNaker
 from snn_fusion.workspace import write_atomic
 
-TARGETS: dict[str, Target] = {
-    one.name: one for one in (Loihi2(), Akida("akida", 1), Akida("akida2", 2), SpiNNaker())
-}
+TARGETS: dict[str, Target] = {one.name: one for one in (Loihi2(), Akida("akida", 1), Akida("akida2", 2), SpiNNaker())}
 
 
 def target(name: str) -> Target:

@@ -25,6 +25,8 @@ SECONDS = 300.0
 
 
 class Akida:
+    toolchain = TOOLCHAIN
+    simulator = "simulator in whole numbers, equal to akida's software backend"
     """`version` 1: counts in windows, fully connected layers of 4 bits. 2: a frame a window, BufferTempConv, 8 bits."""
 
     def __init__(self, name: str, version: int) -> None:

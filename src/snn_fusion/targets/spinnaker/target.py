@@ -29,7 +29,8 @@ MACHINE = "SNN_FUSION_SPINNAKER_MACHINE"  # a board's address, or the URL of a s
 
 
 class SpiNNaker:
-    name = "spinnaker"
+    name = toolchain = "spinnaker"
+    simulator = "s16.15 emulator, which runs the words that sPyNNaker's compiler writes"
 
     def check(self, program: Program, examples: Examples = None) -> Sequence[Violation]:
         return check(program, examples)
@@ -77,7 +78,9 @@ class SpiNNaker:
             found[str(version)] = {**json.loads(str(answer["mapping"])), "provenance": provenance}
         return found
 
-    def measure(self, artefact: Artefact, inputs: Mapping[str, npt.NDArray[Any]], machine: str | None = None) -> Outputs:
+    def measure(
+        self, artefact: Artefact, inputs: Mapping[str, npt.NDArray[Any]], machine: str | None = None
+    ) -> Outputs:
         """The same on a board: `machine`, or what SNN_FUSION_SPINNAKER_MACHINE names. Potentials are those after the
         reset. Raises ToolchainFailed, ToolchainMissing. Not tried: no board was at hand.
         """
