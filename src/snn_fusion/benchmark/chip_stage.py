@@ -106,7 +106,8 @@ def compare(params: Params, ws: Workspace) -> dict[str, Any]:
 
     def work(out: Path) -> dict[str, Any]:
         verdict = judge(chips, params.targets.waived)
-        content = {"schema": SCHEMA, "graph": graph, "verdict": verdict, "targets": chips}
+        most = params.targets.max_drop
+        content = {"schema": SCHEMA, "graph": graph, "max_drop": most, "verdict": verdict, "targets": chips}
         write_atomic(out / "targets.json", json.dumps(content, indent=1) + "\n")
         report_with_chips(content, ws.path("evaluated", "report.html"), out)
         return {**verdict, "report": str(Path("compared", "report.html"))}
@@ -114,7 +115,7 @@ def compare(params: Params, ws: Workspace) -> dict[str, Any]:
     inputs = {
         "evaluated": ws.digest("evaluated"),
         "targets": digest(chips),
-        "params": digest(params.targets.waived),
+        "params": digest(params.targets.waived, params.targets.max_drop),
         "code": code_digest("benchmark"),
     }
     result = ws.build("compared", inputs, work)

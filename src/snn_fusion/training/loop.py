@@ -23,9 +23,9 @@ from snn_fusion.training.team import Team
 # Fixed, because sums over another number of threads round differently, and the same seed must give the same weights.
 THREADS = 2
 MAX_BETA = 0.999  # a decay of 1 has no time constant in NIR
-DECAY_GRID = (
-    4096  # decays are whole multiples of 1 / 4096 after each epoch: fixed-point chips then lose nothing of them
-)
+# After each epoch decays are multiples of 1 / 4096, and weights into spiking layers of 1 / 512: what the network is
+# judged by and ends with are numbers that a chip's whole numbers can be.
+DECAY_GRID, WEIGHT_GRID = 4096, 512
 VALIDATION_BATCH = 256
 ALONE = Team()
 
@@ -60,7 +60,7 @@ def fit(
     ):
         epoch = progress.epochs
         numbers = _train_epoch(network, data, params, optimiser, epoch, report, team)
-        _round_betas(network)
+        _round(network)
         numbers |= team.tell(validate(network, data) if team.leads else None)
         check_rates({k.removeprefix("rate_"): v for k, v in numbers.items() if k.startswith("rate_")}, epoch)
         progress.history.append({"epoch": epoch, **numbers})
@@ -200,9 +200,11 @@ def _limit_betas(network: FusionNetwork) -> None:
 
 
 @torch.no_grad()
-def _round_betas(network: FusionNetwork) -> None:
+def _round(network: FusionNetwork) -> None:
     for beta in network.beta.values():
         beta.copy_(torch.round(beta * DECAY_GRID) / DECAY_GRID)
+    for weights in (*network.input.values(), *network.joint.values(), *network.recurrent.values()):
+        weights.copy_(torch.round(weights * WEIGHT_GRID) / WEIGHT_GRID)
 
 
 def _copy(network: FusionNetwork) -> dict[str, Tensor]:

@@ -80,9 +80,9 @@ def _scale(one: Population, traces: Traces | None) -> float:
         fits.append(limits.THRESHOLD_HIGH / unit)
     if largest:
         fits.append(float(limits.WEIGHT_HIGH * 2**limits.WEIGHT_EXPONENT) / largest)
-    scale = min(fits)
-    whole = math.floor(unit * scale)  # of the threshold, so that it is exact
-    return whole / unit if one.spikes and whole else scale
+    # A power of two: weights that were trained on a grid of one are then exact; likewise the threshold.
+    whole = math.floor(unit * min(fits)) if one.spikes else 0
+    return float(2 ** (whole.bit_length() - 1)) / unit if whole else 2.0 ** math.floor(math.log2(min(fits)))
 
 
 def synapses(connection: Connection, scale: float) -> list[Synapses]:
@@ -120,7 +120,8 @@ def _population(one: Population, scale: float) -> tuple[dict[str, Any], dict[str
             arrays[f"{prefix}.indices"] = rows.indices.astype(np.int32)
             arrays[f"{prefix}.weights"] = group.weights
             incoming.append({"source": connection.source, "delay": connection.delay, "exponent": group.exponent})
-    rounded_down = sum(way["exponent"] < 0 for way in incoming) if decay > 0 else 0
+    rounded_down = sum(_loses(way["exponent"], arrays[f"{one.name}.{i}.weights"]) for i, way in enumerate(incoming))
+    rounded_down = rounded_down if decay > 0 else 0  # without memory the answer is the current, without the bias
     mantissa, exponent = bias_of(one, scale, rounded_down)
     arrays |= {f"{one.name}.bias_mant": mantissa, f"{one.name}.bias_exp": exponent}
     meta = {
@@ -134,6 +135,11 @@ def _population(one: Population, scale: float) -> tuple[dict[str, Any], dict[str
         "incoming": incoming,
     }
     return meta, arrays
+
+
+def _loses(exponent: int, weights: npt.NDArray[np.int32]) -> bool:
+    """Whether rounding the sum of these synapses down can change it."""
+    return exponent < 0 and bool((weights % 2**-exponent).any())
 
 
 def bias_of(

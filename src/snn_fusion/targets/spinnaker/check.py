@@ -54,7 +54,9 @@ def _words(one: Population, artefact: Artefact) -> list[Violation]:
         lost = 1 - len(words) / wanted if wanted else 0.0
         if lost > LOST_SHARE:
             found.append(
-                _warning(one.name, f"weights from {connection.source} that round to zero", f"{LOST_SHARE:.0%}", f"{lost:.0%}")
+                _warning(
+                    one.name, f"weights from {connection.source} that round to zero", f"{LOST_SHARE:.0%}", f"{lost:.0%}"
+                )
             )
         for sign, row in ((1, worst[0]), (-1, worst[1])):
             row += np.bincount(indices, np.maximum(sign * words, 0), one.size)

@@ -75,9 +75,7 @@ def emulate(artefact: Artefact, inputs: Mapping[str, npt.NDArray[Any]]) -> Run:
 def _recurrent(meta: Mapping[str, Any]) -> bool:
     order = {name: i for i, name in enumerate(meta["order"])}
     return any(
-        order.get(way["source"], -1) >= order[name]
-        for name in order
-        for way in meta["populations"][name]["incoming"]
+        order.get(way["source"], -1) >= order[name] for name in order for way in meta["populations"][name]["incoming"]
     )
 
 

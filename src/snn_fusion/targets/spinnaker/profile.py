@@ -25,9 +25,7 @@ WATTS_PER_IDLE_CHIP, WATTS_PER_CORE_ACTIVE_OVERHEAD, JOULES_PER_PACKET = 0.35, 0
 EMULATOR = "s16.15 emulator"
 
 
-def profile(
-    artefact: Artefact, inputs: Mapping[str, npt.NDArray[Any]], outputs: Outputs
-) -> Sequence[Measurement]:
+def profile(artefact: Artefact, inputs: Mapping[str, npt.NDArray[Any]], outputs: Outputs) -> Sequence[Measurement]:
     """For one recording on average, where it depends on recordings."""
     meta = artefact.meta
     n, steps = next(iter(outputs.spikes.values())).shape[:2]
@@ -42,11 +40,19 @@ def profile(
     joules = watts * seconds + (spikes + sent) * JOULES_PER_PACKET
     rate = f"{limits.SYNAPSES_A_SECOND:,} synapses a second and core (spynnaker 7.4.1, synapse_dynamics_static.py)"
     split = f"{limits.NEURONS_A_CORE} neurons or channels a core"
-    model = f"chips {WATTS_PER_IDLE_CHIP} W + cores {WATTS_PER_CORE_ACTIVE_OVERHEAD} W, and {JOULES_PER_PACKET:g} J a spike"
+    model = (
+        f"chips {WATTS_PER_IDLE_CHIP} W + cores {WATTS_PER_CORE_ACTIVE_OVERHEAD} W, and {JOULES_PER_PACKET:g} J a spike"
+    )
     rows: list[tuple[str, float, str, Provenance, str]] = [
         ("neurons", neurons, "", "emulated", "artefact"),
         ("synapses", words, "", "emulated", "artefact, without those that round to 0"),
-        ("synaptic memory", 4 * words, "bytes", "estimated", "one word of 32 bits a synapse, without the rows' headers"),
+        (
+            "synaptic memory",
+            4 * words,
+            "bytes",
+            "estimated",
+            "one word of 32 bits a synapse, without the rows' headers",
+        ),
         ("cores", cores, "", "estimated", f"{split}, without those of the system"),
         ("chips", chips, "", "estimated", f"cores / {limits.CORES_A_CHIP}"),
         ("spikes", spikes, "a recording", "emulated", EMULATOR),
@@ -69,9 +75,7 @@ def cores_of(artefact: Artefact) -> tuple[int, int]:
     return cores, -(-cores // limits.CORES_A_CHIP)
 
 
-def activity(
-    artefact: Artefact, inputs: Mapping[str, npt.NDArray[Any]], outputs: Outputs
-) -> tuple[float, int]:
+def activity(artefact: Artefact, inputs: Mapping[str, npt.NDArray[Any]], outputs: Outputs) -> tuple[float, int]:
     """Synaptic operations a recording, and how many times slower than 1 ms a step the busiest core has to run."""
     meta, total, busiest = artefact.meta, 0, 0.0
     n, steps = next(iter(outputs.spikes.values())).shape[:2]
