@@ -1,6 +1,6 @@
 """What a network takes of a SpiNNaker board and does on it, each number with where it comes from.
 
-The energy is sPyNNaker's own model of SpiNNaker 1 (`VersionSpin1`, `Version5.get_active_energy` without board and frame):
+The energy is sPyNNaker's own model of SpiNNaker 1 (`Version5.get_active_energy` without board and frame):
 
     chips 0.35 W t + cores 0.034 W t + packets 1 nJ
 
@@ -19,15 +19,14 @@ import numpy.typing as npt
 from snn_fusion.targets.contract import Artefact, Measurement, Outputs, Provenance
 from snn_fusion.targets.spinnaker import limits
 from snn_fusion.targets.spinnaker.inputs import BIAS
+from snn_fusion.targets.spinnaker.structure import cores_of
 
 CONSTANTS = "spinn_machine 7.4.1, version/version_spin1.py"
 WATTS_PER_IDLE_CHIP, WATTS_PER_CORE_ACTIVE_OVERHEAD, JOULES_PER_PACKET = 0.35, 0.034, 1e-9
 EMULATOR = "s16.15 emulator"
 
 
-def profile(
-    artefact: Artefact, inputs: Mapping[str, npt.NDArray[Any]], outputs: Outputs
-) -> Sequence[Measurement]:
+def profile(artefact: Artefact, inputs: Mapping[str, npt.NDArray[Any]], outputs: Outputs) -> Sequence[Measurement]:
     """For one recording on average, where it depends on recordings."""
     meta = artefact.meta
     n, steps = next(iter(outputs.spikes.values())).shape[:2]
@@ -36,17 +35,25 @@ def profile(
     spikes = sum(int(outputs.spikes[name].sum()) for name in meta["order"]) / n
     sent = sum(int(np.asarray(values).sum()) for values in inputs.values()) / n
     operations, slowdown = activity(artefact, inputs, outputs)
-    cores, chips = cores_of(artefact)
+    cores, chips = cores_and_chips(artefact)
     seconds = (steps + max(meta["depth"].values())) * limits.TIME_STEP * slowdown
     watts = chips * WATTS_PER_IDLE_CHIP + cores * WATTS_PER_CORE_ACTIVE_OVERHEAD
     joules = watts * seconds + (spikes + sent) * JOULES_PER_PACKET
     rate = f"{limits.SYNAPSES_A_SECOND:,} synapses a second and core (spynnaker 7.4.1, synapse_dynamics_static.py)"
-    split = f"{limits.NEURONS_A_CORE} neurons or channels a core"
-    model = f"chips {WATTS_PER_IDLE_CHIP} W + cores {WATTS_PER_CORE_ACTIVE_OVERHEAD} W, and {JOULES_PER_PACKET:g} J a spike"
+    split = f"{limits.NEURONS_A_CORE} neurons a core, and one core an input"
+    model = (
+        f"chips {WATTS_PER_IDLE_CHIP} W + cores {WATTS_PER_CORE_ACTIVE_OVERHEAD} W, and {JOULES_PER_PACKET:g} J a spike"
+    )
     rows: list[tuple[str, float, str, Provenance, str]] = [
         ("neurons", neurons, "", "emulated", "artefact"),
         ("synapses", words, "", "emulated", "artefact, without those that round to 0"),
-        ("synaptic memory", 4 * words, "bytes", "estimated", "one word of 32 bits a synapse, without the rows' headers"),
+        (
+            "synaptic memory",
+            4 * words,
+            "bytes",
+            "estimated",
+            "one word of 32 bits a synapse, without the rows' headers",
+        ),
         ("cores", cores, "", "estimated", f"{split}, without those of the system"),
         ("chips", chips, "", "estimated", f"cores / {limits.CORES_A_CHIP}"),
         ("spikes", spikes, "a recording", "emulated", EMULATOR),
@@ -60,18 +67,15 @@ def profile(
     return [Measurement(*row) for row in rows]
 
 
-def cores_of(artefact: Artefact) -> tuple[int, int]:
-    """Cores of neurons and sources, and chips that so many fill, at least."""
-    sizes = [one["size"] for one in artefact.meta["populations"].values()]
-    sizes += list(artefact.meta["inputs"].values())
-    ways = (way["source"] for one in artefact.meta["populations"].values() for way in one["incoming"])
-    cores = sum(-(-size // limits.NEURONS_A_CORE) for size in sizes) + (BIAS in ways)
+def cores_and_chips(artefact: Artefact) -> tuple[int, int]:
+    """Of neurons and sources, and chips that so many cores fill, at least."""
+    populations = artefact.meta["populations"].values()
+    used = any(way["source"] == BIAS for one in populations for way in one["incoming"])
+    cores = cores_of((one["size"] for one in populations), len(artefact.meta["inputs"]) + used)
     return cores, -(-cores // limits.CORES_A_CHIP)
 
 
-def activity(
-    artefact: Artefact, inputs: Mapping[str, npt.NDArray[Any]], outputs: Outputs
-) -> tuple[float, int]:
+def activity(artefact: Artefact, inputs: Mapping[str, npt.NDArray[Any]], outputs: Outputs) -> tuple[float, int]:
     """Synaptic operations a recording, and how many times slower than 1 ms a step the busiest core has to run."""
     meta, total, busiest = artefact.meta, 0, 0.0
     n, steps = next(iter(outputs.spikes.values())).shape[:2]

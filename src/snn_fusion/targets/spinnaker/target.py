@@ -77,7 +77,9 @@ class SpiNNaker:
             found[str(version)] = {**json.loads(str(answer["mapping"])), "provenance": provenance}
         return found
 
-    def measure(self, artefact: Artefact, inputs: Mapping[str, npt.NDArray[Any]], machine: str | None = None) -> Outputs:
+    def measure(
+        self, artefact: Artefact, inputs: Mapping[str, npt.NDArray[Any]], machine: str | None = None
+    ) -> Outputs:
         """The same on a board: `machine`, or what SNN_FUSION_SPINNAKER_MACHINE names. Potentials are those after the
         reset. Raises ToolchainFailed, ToolchainMissing. Not tried: no board was at hand.
         """
