@@ -34,11 +34,15 @@ EVERYTHING = network(
         decay=np.linspace(0, 0.98, 20),
         threshold=np.linspace(0.2, 2, 20),
         bias=np.linspace(-0.1, 0.1, 20),
-        incoming=(*FIRST.incoming, Connection("in", weights(12, 20, 0.2, 3), 2), Connection("a", weights(20, 20, 0.2, 2), 1)),
+        incoming=(
+            *FIRST.incoming,
+            Connection("in", weights(12, 20, 0.2, 3), 2),
+            Connection("a", weights(20, 20, 0.2, 2), 1),
+        ),
     ),
     population("b", Connection("a", weights(20, 15, 0.4)), Connection("in", weights(12, 15, 0.3), 4)),
     readout("b", 15, decay=0.0, delay=3),
-)  # fmt: skip
+)
 # Two cores of neurons, and delays that need an extension: 256 neurons leave 32 slots.
 WIDE = network(
     population("a", Connection("in", weights(12, 300, 0.5))),
@@ -60,16 +64,16 @@ def test_every_word_spike_and_potential_is_the_vendors(case: Program, steps: int
 
 @vendor
 def test_the_mapping_says_where_everything_lies_on_the_board_and_on_spinnaker_2() -> None:
-    found = SpiNNaker().mapping(lower(CASES["feed-forward"]))
-    assert {version: one["provenance"] for version, one in found.items()} == {
-        "5": "vendor_simulated", "201": "estimated", "248": "estimated"
-    }  # fmt: skip
+    found = SpiNNaker().mapping(lower(CASES["feed-forward"]), (5, 201))
+    assert [(v, one["provenance"], one["chips"]) for v, one in found.items()] == [
+        ("5", "vendor_simulated", 48),
+        ("201", "estimated", 1),
+    ]
     for one in found.values():
         ours = {p["vertex"]: p for p in one["placements"] if p["neurons"]}
         assert {name: p["neurons"] for name, p in ours.items()} == {"in": 12, "a": 20, "b": 15, "out": 4}
         assert len({(p["x"], p["y"], p["p"]) for p in one["placements"]}) == len(one["placements"])
         assert ours["a"]["sdram"] > 0 and len({key["key"] for key in one["keys"]}) == 3
-    assert (found["5"]["chips"], found["201"]["chips"], found["248"]["chips"]) == (48, 1, 48)
 
 
 def neuron(decay: int, words: list[int], shifts: list[int], threshold: int = 2**31 - 1) -> Artefact:
@@ -258,7 +262,7 @@ def test_a_profile_gives_every_number_with_its_origin() -> None:
     found = {m.metric: m for m in SpiNNaker().profile(artefact, spikes(), outputs)}
     assert (found["neurons"].value, found["cores"].value, found["chips"].value) == (39, 4, 1)
     met = sum(  # each spike, times the synapses of its source
-        float((sent.sum((0, 1)) @ np.diff(artefact.arrays[f"{name}.0.indptr"])))
+        float(sent.sum((0, 1)) @ np.diff(artefact.arrays[f"{name}.0.indptr"]))
         for name, sent in (("a", spikes()["in"]), ("b", outputs.spikes["a"]), ("out", outputs.spikes["b"]))
     )
     assert found["synaptic operations"].value == met / 3

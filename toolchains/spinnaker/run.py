@@ -2,13 +2,15 @@
 
 JOB is an .npz: `meta` (the artefact's JSON), its arrays, `input.NAME` (n, T, channels), and `task`:
 
-    compile   for a virtual board; RESULT gets `mapping` (JSON) and what was decoded from the compiled data: for each
-              population `words.NAME` (synapses, 5) of source population, source, target, delay and word with its sign,
-              `neurons.NAME` (N, 10) of s16.15 parameters, and `shifts.NAME` (cores, 2)
+    map       for a virtual board; RESULT gets `mapping` (JSON): placements, routing entries, keys
+    compile   the same, and what is decoded from the compiled data: for each population `words.NAME` (synapses, 5) of
+              source population, source, target, delay and word with its sign, `neurons.NAME` (N, 10) of s16.15
+              parameters, and `shifts.NAME` (cores, 2)
     brian2    the same network in pyNN.brian2; RESULT gets `spikes.NAME` and `potential.NAME` (n, T, N), after the reset
-    machine   on a board: `board` (JSON) names it; RESULT as of brian2, with `mapping`
+    machine   on a board; RESULT as of brian2, with `mapping`
 
-`board` also has the version of the (virtual) board, and how many times slower than 1 ms a step it runs.
+`board` (JSON) has the version of the (virtual) board, how many times slower than 1 ms a step it runs, and for `machine`
+its address or the URL of a spalloc server.
 """
 
 import json
@@ -139,9 +141,10 @@ def spinnaker(job, meta, arrays, inputs):
     label_of = {id(cell._vertex): name for name, cell in cells.items()}
     for name in meta["order"]:
         cells[name].record(["spikes", "v"])
-    if str(job["task"]) == "compile":
+    if str(job["task"]) in ("map", "compile"):
         sim.run(length)
-        return {"mapping": np.array(json.dumps(mapping(board, label_of))), **decode(meta, label_of)}
+        found = decode(meta, label_of) if str(job["task"]) == "compile" else {}
+        return {"mapping": np.array(json.dumps(mapping(board, label_of))), **found}
     result = {}
     for b in range(n):
         for name, each in times(meta, inputs, b, steps).items():
