@@ -2,13 +2,15 @@
 
 JOB is an .npz: `meta` (the artefact's JSON), its arrays, `input.NAME` (n, T, channels), and `task`:
 
-    compile   for a virtual board; RESULT gets `mapping` (JSON) and what was decoded from the compiled data: for each
-              population `words.NAME` (synapses, 5) of source population, source, target, delay and word with its sign,
-              `neurons.NAME` (N, 10) of s16.15 parameters, and `shifts.NAME` (cores, 2)
+    map       for a virtual board; RESULT gets `mapping` (JSON): placements, routing entries, keys
+    compile   the same, and what is decoded from the compiled data: for each population `words.NAME` (synapses, 5) of
+              source population, source, target, delay and word with its sign, `neurons.NAME` (N, 10) of s16.15
+              parameters, and `shifts.NAME` (cores, 2)
     brian2    the same network in pyNN.brian2; RESULT gets `spikes.NAME` and `potential.NAME` (n, T, N), after the reset
-    machine   on a board: `board` (JSON) names it; RESULT as of brian2, with `mapping`
+    machine   on a board; RESULT as of brian2, with `mapping`
 
-`board` also has the version of the (virtual) board, and how many times slower than 1 ms a step it runs.
+`board` (JSON) has the version of the (virtual) board, how many times slower than 1 ms a step it runs, and for `machine`
+its address or the URL of a spalloc server.
 """
 
 import json
@@ -16,14 +18,9 @@ import sys
 from pathlib import Path
 
 import numpy as np
+from decode import BIAS, app_keys, decode, sources, waits
 
-BIAS = "<bias>"
 ONE = 1 << 15
-
-
-def waits(meta, name, way):
-    """Steps on the chip from a source's spike to the step that it acts in."""
-    return way["delay"] + meta["depth"][name] - meta["depth"].get(way["source"], 0)
 
 
 def synapses(arrays, prefix):
@@ -35,12 +32,6 @@ def synapses(arrays, prefix):
 def millivolts(words, shifts):
     """A word is a weight times 2^(15 - shift), the shift that of its synapse type."""
     return np.abs(words) * 2.0 ** (np.where(words >= 0, *shifts) - 15)
-
-
-def sources(meta, inputs):
-    """Channels of each source of spikes: the inputs, and the bias if anything has one."""
-    used = {way["source"] for one in meta["populations"].values() for way in one["incoming"]}
-    return {**meta["inputs"], **({BIAS: 1} if BIAS in used else {})}
 
 
 def times(meta, inputs, recording, steps):
@@ -103,100 +94,6 @@ def build(sim, meta, arrays, spike_times):
     return cells
 
 
-def decode(meta, label_of):
-    """What the compiled data holds, from the regions of each core in the tool's database."""
-    import sqlite3
-
-    from spynnaker.pyNN.data import SpynnakerDataView as View
-
-    found = {name: {"words": [], "neurons": [], "shifts": []} for name in meta["order"]}
-    keys = app_keys(label_of)
-    database = sqlite3.connect(View.get_ds_database_path())
-    for place in sorted(View.iterate_placemements(), key=lambda p: p.vertex.vertex_slice.lo_atom if p.vertex.app_vertex else 0):
-        name = label_of.get(id(place.vertex.app_vertex))
-        if name not in found:
-            continue
-        rows = database.execute(
-            "SELECT region_num, content FROM region WHERE x = ? AND y = ? AND p = ?", (place.x, place.y, place.p)
-        )
-        regions = {number: np.frombuffer(content or b"", "<u4") for number, content in rows}
-        part, numbers = place.vertex.vertex_slice, type(place.vertex).REGIONS
-        found[name]["neurons"].append(neurons(regions[numbers.NEURON_PARAMS], part.n_atoms))
-        parameters = regions[numbers.SYNAPSE_PARAMS]
-        found[name]["shifts"].append(parameters[7:9].astype(np.int32))
-        table, matrix = regions[numbers.POPULATION_TABLE], regions[numbers.SYNAPTIC_MATRIX]
-        found[name]["words"] += [rows for rows in core_words(table, matrix, parameters, keys, part.lo_atom)]
-    order = [*sources(meta, None), *meta["order"]]
-    result = {}
-    for name, one in found.items():
-        result[f"neurons.{name}"] = np.concatenate(one["neurons"])
-        result[f"shifts.{name}"] = np.array(one["shifts"])
-        named = [np.column_stack([np.full(len(rows), order.index(source)), rows]) for source, rows in one["words"]]
-        result[f"words.{name}"] = np.concatenate(named) if named else np.zeros((0, 5), np.int64)
-    return result
-
-
-def app_keys(label_of):
-    """By routing key: the source's name, and whether its spikes come through a delay extension."""
-    from pacman.model.routing_info import AppVertexRoutingInfo
-    from spynnaker.pyNN.data import SpynnakerDataView as View
-
-    found = {}
-    for info in View.get_routing_infos():
-        if isinstance(info, AppVertexRoutingInfo):
-            before = getattr(info.vertex, "source_vertex", None)
-            vertex = info.vertex if before is None else before
-            if id(vertex) in label_of:
-                atoms = min(vertex.get_max_atoms_per_core(), vertex.n_atoms)
-                found[info.key] = (label_of[id(vertex)], before is not None, atoms, vertex.n_atoms)
-    return found
-
-
-def neurons(words, n):
-    """(N, 10): v, v_rest, cm, tau_m, i_offset, v_reset, tau_refrac, refractory timer, time step, threshold. Order of the structs: steps a
-    time step (one word), neuron (9 words each), input type (1), threshold (1), synapse type (2)."""
-    words = words.astype(np.uint32).view(np.int32)
-    assert len(words) == 1 + n * 13, len(words)
-    model, threshold = words[1 : 1 + 9 * n].reshape(n, 9), words[1 + 10 * n : 1 + 11 * n]
-    return np.column_stack([model, threshold])
-
-
-def core_words(table, matrix, parameters, keys, first):
-    """Pairs of a source's name and (synapses, 4): source, target, delay and signed word, of one core's matrices."""
-    index_bits, type_bits = int(parameters[2]), int(parameters[3])
-    slots = 1 << int(parameters[4])
-    entries, addresses = int(table[0]), table[2 + 5 * int(table[0]) :]
-    for e in range(entries):
-        key, _, packed, _, sizes = (int(word) for word in table[2 + 5 * e : 7 + 5 * e])
-        start, count = packed & 0x1FFF, packed >> 16
-        name, extended, atoms, total = keys[key]
-        for address in addresses[start : start + count]:
-            length, offset = int(address) & 0xFF, int(address) >> 8
-            if offset == 0xFFFFFF:
-                continue
-            width = length + 1 + 3  # stored less one; a row has three words of header
-            block = matrix[offset * 4 :]
-            stages = (sizes & 0xFFFF) // atoms if extended else 1
-            rows = block[: total * stages * width].reshape(-1, width)
-            source, target, delay, words = row_words(rows, index_bits, type_bits)
-            if extended:  # a core's rows: each of its sources, stage after stage
-                core, within = np.divmod(source, atoms * stages)
-                stage, local = np.divmod(within, atoms)
-                source, delay = core * atoms + local, delay + (stage + 1) * slots
-            yield name, np.column_stack([source, target + first, delay, words])
-
-
-def row_words(rows, index_bits, type_bits):
-    """Row, target, delay and signed word of each synapse. A row: number of words of plastic synapses (0), of static ones,
-    of plastic control (0), then the static ones."""
-    row, column = np.nonzero(np.arange(rows.shape[1] - 3) < rows[:, 1:2])
-    words = rows[row, 3 + column].astype(np.int64)
-    target = words & ((1 << index_bits) - 1)
-    inhibitory = (words >> index_bits) & ((1 << type_bits) - 1)
-    delay = (words & 0xFFFF) >> (index_bits + type_bits)
-    return row, target, delay, np.where(inhibitory, -1, 1) * (words >> 16)
-
-
 def mapping(board, label_of):
     """Where everything lies, as JSON: placements, routing entries and keys of the board."""
     from spynnaker.pyNN.data import SpynnakerDataView as View
@@ -234,33 +131,34 @@ def mapping(board, label_of):
 def spinnaker(job, meta, arrays, inputs):
     board = json.loads(str(job["board"]))
     configure(board)
-    import pyNN.spiNNaker as sim
+    import pyNN.spiNNaker as sim  # noqa: N813
 
     n, steps = next(iter(inputs.values())).shape[:2]
-    length = steps + max(meta["depth"].values())
+    length = steps + max(meta["depth"].values()) + 1
     sim.setup(timestep=1.0, time_scale_factor=board["slowdown"])
     spike_times = {k: v for k, v in times(meta, inputs, 0, steps).items() if k in sources(meta, inputs)}
     cells = build(sim, meta, arrays, spike_times)
     label_of = {id(cell._vertex): name for name, cell in cells.items()}
     for name in meta["order"]:
         cells[name].record(["spikes", "v"])
-    if str(job["task"]) == "compile":
+    if str(job["task"]) in ("map", "compile"):
         sim.run(length)
-        return {"mapping": np.array(json.dumps(mapping(board, label_of))), **decode(meta, label_of)}
+        found = decode(meta, label_of) if str(job["task"]) == "compile" else {}
+        return {"mapping": np.array(json.dumps(mapping(board, label_of))), **found}
     result = {}
     for b in range(n):
         for name, each in times(meta, inputs, b, steps).items():
             if name in cells:
                 cells[name].set(spike_times=[list(one) for one in each])
         sim.run(length)
-        collect(result, cells, meta, b, n, steps, 0)
+        collect(result, cells, meta, b, n, steps)
         sim.reset()
     return {"mapping": np.array(json.dumps(mapping(board, label_of))), **result}
 
 
-def collect(result, cells, meta, b, n, steps, late):
-    """Spikes and potentials of a recording, each population's from its own first step on. A row of potentials is `late`
-    steps behind the spikes."""
+def collect(result, cells, meta, b, n, steps):
+    """Spikes and potentials of a recording, each population's from its own first step on. Both tools record V before
+    they update it: a step's is in the next row."""
     for name in meta["order"]:
         begin = meta["depth"][name]
         segment = cells[name].get_data(clear=True).segments[-1]
@@ -270,7 +168,7 @@ def collect(result, cells, meta, b, n, steps, late):
         for i, train in enumerate(segment.spiketrains):
             at = np.rint(np.asarray(train.rescale("ms"))).astype(int) - begin
             spikes[b, at[(at >= 0) & (at < steps)], i] = 1
-        traces = np.asarray(segment.analogsignals[0])[begin + late :][:steps]
+        traces = np.asarray(segment.analogsignals[0])[begin + 1 :][:steps]
         potential[b, : len(traces)] = traces
 
 
@@ -339,7 +237,7 @@ def brian2(job, meta, arrays, inputs):
             if name in cells:
                 cells[name].set(spike_times=[*each, *[[]] * (cells[name].size - len(each))])
         sim.run(steps + max(meta["depth"].values()))
-        collect(result, cells, meta, b, n, steps, 1)  # brian2 records a step's V at the start of the next one
+        collect(result, cells, meta, b, n, steps)
         sim.reset()
     return result
 

@@ -8,7 +8,7 @@ from snn_fusion.targets.contract import Artefact, Examples, Violation
 from snn_fusion.targets.populations import Population, Program
 from snn_fusion.targets.spinnaker import limits
 from snn_fusion.targets.spinnaker.emulate import emulate
-from snn_fusion.targets.spinnaker.lower import highest_sums, incoming, lower, parameters, threshold
+from snn_fusion.targets.spinnaker.lower import highest_sums, incoming, lower_with, parameters, thresholds_lost
 from snn_fusion.targets.spinnaker.structure import structure
 
 TIME_CONSTANT = 0.05  # relative error from which a warning is given
@@ -22,10 +22,10 @@ def check(program: Program, examples: Examples = None) -> list[Violation]:
     if found:
         return found
     sums = highest_sums(program, examples)
-    found = [v for one in program for v in threshold(one, sums[one.name])]
+    found = thresholds_lost(program, sums)
     if found:
         return found
-    artefact = lower(program, examples)
+    artefact = lower_with(program, sums, examples is not None)
     for one in program:
         found += _time_constant(one) + _words(one, artefact)
     return found + ([] if examples is None else _observed(artefact, examples))

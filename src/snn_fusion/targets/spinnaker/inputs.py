@@ -30,7 +30,8 @@ def _binary(name: str, inputs: Mapping[str, npt.NDArray[Any]], channels: int) ->
     values = np.asarray(inputs[name])
     if values.ndim != 3 or values.shape[2] != channels:
         raise BadInput(f"input {name}", f"has shape {list(values.shape)}", f"give (n, T, {channels})")
-    whole = values.astype(np.uint8)
+    with np.errstate(invalid="ignore"):  # NaN is no spike either, and is refused below
+        whole = values.astype(np.uint8)
     if (whole != values).any() or whole.max(initial=0) > 1:
         raise BadInput(f"input {name}", "holds other values than 0 and 1", "SpiNNaker takes spikes, one a step")
     return np.ascontiguousarray(whole)

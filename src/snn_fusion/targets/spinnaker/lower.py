@@ -1,12 +1,12 @@
 """From floating point to SpiNNaker's whole numbers.
 
-A step of an `IF_curr_delta` core, with R = tau_m / cm = 1 and V_rest = V_reset = 0, is V' = E V + (1 - E) I. The network's
-U' = decay U + J becomes that with V = scale U and I = scale J / (1 - E), E the decay that the chip will compute.
+A step of an `IF_curr_delta` core, with R = tau_m / cm = 1 and V_rest = V_reset = 0, is V' = E V + (1 - E) I. The
+network's U' = decay U + J becomes that with V = scale U, I = scale J / (1 - E) and E the decay that the chip computes.
 
 A population has one scale, the largest with which the sums of both synapse types stay within the ring buffer at the
-widest shift. The sums are the highest that `examples` give, times MARGIN; without examples those of all synapses at once.
-Weights of a sign share the shift of their synapse type. A bias is a source that spikes in every step: a current of the
-neuron itself (i_offset) would flow before the first input arrives.
+widest shift. The sums are the highest that `examples` give, times MARGIN; without examples those of all synapses at
+once. Weights of a sign share the shift of their synapse type. A bias is a source that spikes in every step: a current
+of the neuron itself (i_offset) would flow before the first input arrives.
 """
 
 from __future__ import annotations
@@ -31,15 +31,22 @@ MARGIN = 1.5  # of the highest sums seen
 Float64 = npt.NDArray[np.float64]
 
 
+Sums = dict[str, tuple[float, float]]
+
+
 def lower(program: Program, examples: Examples = None) -> Artefact:
     """Whole numbers only, the same on every machine. Raises BadInput listing all violations."""
-    found = [v for v in structure(program) if not v.warning]
-    if not found:
-        sums = highest_sums(program, examples)
-        found = [v for one in program for v in threshold(one, sums[one.name])]
+    found = structure(program)
+    sums = {} if found else highest_sums(program, examples)
+    found = found or thresholds_lost(program, sums)
     if found:
         listed = "\n".join(f"  {v}" for v in found)
         raise BadInput("spinnaker", f"cannot run this network:\n{listed}\n", "change these, or choose another target")
+    return lower_with(program, sums, examples is not None)
+
+
+def lower_with(program: Program, sums: Sums, calibrated: bool) -> Artefact:
+    """A program that is known to be free of violations."""
     populations: dict[str, Any] = {}
     arrays: dict[str, npt.NDArray[Any]] = {}
     for one in program:
@@ -53,20 +60,20 @@ def lower(program: Program, examples: Examples = None) -> Artefact:
             "spikes": one.spikes,
             "scale": scale * limits.ONE,
             "shifts": shifts,
-            "calibrated": examples is not None,
             "incoming": [{"source": c.source, "delay": c.delay} for c in incoming(one)],
         }
         for i, connection in enumerate(incoming(one)):
             rows = words(one, connection, scale, shifts)
-            for part in ("indptr", "indices", "data"):
-                name = f"{one.name}.{i}.{'weights' if part == 'data' else part}"
-                arrays[name] = getattr(rows, part).astype(np.int32)
+            for part in ("indptr", "indices"):
+                arrays[f"{one.name}.{i}.{part}"] = getattr(rows, part).astype(np.int32)
+            arrays[f"{one.name}.{i}.weights"] = rows.data.astype(np.int32)
     meta = {
         "dt": program.dt,
         "inputs": program.inputs,
         "output": program.output,
         "order": [one.name for one in program],
         "depth": program.depth,
+        "calibrated": calibrated,
         "populations": populations,
     }
     return Artefact("spinnaker", meta, arrays)
@@ -90,7 +97,7 @@ def gain(one: Population) -> Float64:
     return limits.ONE / (limits.ONE - parameters(one)[1].astype(np.float64))
 
 
-def highest_sums(program: Program, examples: Examples) -> dict[str, tuple[float, float]]:
+def highest_sums(program: Program, examples: Examples) -> Sums:
     """By population: the highest sums of excitatory and of inhibitory weights that a neuron gets in a step, times its
     gain; and no less than its largest weight, which alone has to fit as well."""
     given = None if examples is None else spikes_of(examples, program.inputs)
@@ -168,12 +175,13 @@ def words(one: Population, connection: Connection, scale: float, shifts: list[in
     return weights
 
 
-def threshold(one: Population, sums: tuple[float, float]) -> list[Violation]:
-    """A threshold that vanishes beside the sums of weights."""
-    scale = scale_of(one, sums)
-    small = one.spikes & (one.threshold > 0) & (np.floor(one.threshold * scale * limits.ONE) < 1)
-    if not small.any():
-        return []
-    value = float(one.threshold[small][0])
-    found = f"{value:g} is {value * scale * limits.ONE:.3g}"
-    return [Violation(one.name, "threshold rounds to zero", "1 unit of s16.15", found)]
+def thresholds_lost(program: Program, sums: Sums) -> list[Violation]:
+    """Thresholds that vanish beside the sums of weights."""
+    found = []
+    for one in program:
+        on_chip = one.threshold * scale_of(one, sums[one.name]) * limits.ONE
+        lost = one.spikes & (one.threshold > 0) & (on_chip < 1)
+        if lost.any():
+            value = f"{one.threshold[lost][0]:g} is {on_chip[lost][0]:.3g}"
+            found.append(Violation(one.name, "threshold rounds to zero", "1 unit of s16.15", value))
+    return found

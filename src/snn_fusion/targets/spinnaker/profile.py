@@ -1,6 +1,6 @@
 """What a network takes of a SpiNNaker board and does on it, each number with where it comes from.
 
-The energy is sPyNNaker's own model of SpiNNaker 1 (`VersionSpin1`, `Version5.get_active_energy` without board and frame):
+The energy is sPyNNaker's own model of SpiNNaker 1 (`Version5.get_active_energy` without board and frame):
 
     chips 0.35 W t + cores 0.034 W t + packets 1 nJ
 
@@ -19,6 +19,7 @@ import numpy.typing as npt
 from snn_fusion.targets.contract import Artefact, Measurement, Outputs, Provenance
 from snn_fusion.targets.spinnaker import limits
 from snn_fusion.targets.spinnaker.inputs import BIAS
+from snn_fusion.targets.spinnaker.structure import cores_of
 
 CONSTANTS = "spinn_machine 7.4.1, version/version_spin1.py"
 WATTS_PER_IDLE_CHIP, WATTS_PER_CORE_ACTIVE_OVERHEAD, JOULES_PER_PACKET = 0.35, 0.034, 1e-9
@@ -34,12 +35,12 @@ def profile(artefact: Artefact, inputs: Mapping[str, npt.NDArray[Any]], outputs:
     spikes = sum(int(outputs.spikes[name].sum()) for name in meta["order"]) / n
     sent = sum(int(np.asarray(values).sum()) for values in inputs.values()) / n
     operations, slowdown = activity(artefact, inputs, outputs)
-    cores, chips = cores_of(artefact)
+    cores, chips = cores_and_chips(artefact)
     seconds = (steps + max(meta["depth"].values())) * limits.TIME_STEP * slowdown
     watts = chips * WATTS_PER_IDLE_CHIP + cores * WATTS_PER_CORE_ACTIVE_OVERHEAD
     joules = watts * seconds + (spikes + sent) * JOULES_PER_PACKET
     rate = f"{limits.SYNAPSES_A_SECOND:,} synapses a second and core (spynnaker 7.4.1, synapse_dynamics_static.py)"
-    split = f"{limits.NEURONS_A_CORE} neurons or channels a core"
+    split = f"{limits.NEURONS_A_CORE} neurons a core, and one core an input"
     model = (
         f"chips {WATTS_PER_IDLE_CHIP} W + cores {WATTS_PER_CORE_ACTIVE_OVERHEAD} W, and {JOULES_PER_PACKET:g} J a spike"
     )
@@ -66,12 +67,11 @@ def profile(artefact: Artefact, inputs: Mapping[str, npt.NDArray[Any]], outputs:
     return [Measurement(*row) for row in rows]
 
 
-def cores_of(artefact: Artefact) -> tuple[int, int]:
-    """Cores of neurons and sources, and chips that so many fill, at least."""
-    sizes = [one["size"] for one in artefact.meta["populations"].values()]
-    sizes += list(artefact.meta["inputs"].values())
-    ways = (way["source"] for one in artefact.meta["populations"].values() for way in one["incoming"])
-    cores = sum(-(-size // limits.NEURONS_A_CORE) for size in sizes) + (BIAS in ways)
+def cores_and_chips(artefact: Artefact) -> tuple[int, int]:
+    """Of neurons and sources, and chips that so many cores fill, at least."""
+    populations = artefact.meta["populations"].values()
+    used = any(way["source"] == BIAS for one in populations for way in one["incoming"])
+    cores = cores_of((one["size"] for one in populations), len(artefact.meta["inputs"]) + used)
     return cores, -(-cores // limits.CORES_A_CHIP)
 
 

@@ -2,7 +2,8 @@
 
 The core is given tau_m and computes the decay itself when it starts: `exp_TC = expk(-kdivk(time_step, tau_m))`, both in
 s16.15. `expk` is not correctly rounded, so a decay can only be known by doing the same. The constants and the order of
-the operations were read out of the binary, and the results compared with the binary's for every argument from -10.4 to 0.
+the operations were read out of the binary, and the results are the binary's for every argument from -10.5 to 0 (run
+in an ARM emulator).
 """
 
 from __future__ import annotations
@@ -55,7 +56,8 @@ def decay_of(tau: int) -> int:
 
 @lru_cache(maxsize=4096)
 def tau_of(decay: float) -> int:
-    """The tau_m whose exp_TC is nearest to a decay below 1; of several the lowest."""
+    """The tau_m whose exp_TC is nearest to a decay below 1; of several the lowest. 32767 is never an exp_TC: it is 1 or
+    at most 32766."""
     if decay * ONE < 0.5:
         return 1
     near = round(-ONE / math.log(min(decay, 1 - 0.5 / ONE)))

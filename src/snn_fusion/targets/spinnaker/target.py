@@ -24,7 +24,7 @@ from snn_fusion.targets.spinnaker.profile import activity, profile
 TOOL = "spynnaker 7.4.1, virtual SpiNN-5 board (words); pyNN.brian2 0.13.0 (spikes, potentials)"
 SECONDS = 600.0
 BOARD = 5
-SPINNAKER2 = {201: "one chip", 248: "48 chips"}
+SPINNAKER2 = (201, 248)
 MACHINE = "SNN_FUSION_SPINNAKER_MACHINE"  # a board's address, or the URL of a spalloc server
 
 
@@ -65,15 +65,17 @@ class SpiNNaker:
     ) -> Sequence[Measurement]:
         return profile(artefact, inputs, outputs)
 
-    def mapping(self, artefact: Artefact) -> dict[str, Any]:
-        """Where sPyNNaker puts the network: on a SpiNN-5 board, and on SpiNNaker 2. By version of the board:
-        placements (chip x, y, core p), routing entries a chip, keys, SDRAM. For SpiNNaker 2 it is an estimate: the same
-        cores and binaries do not run there. Raises ToolchainFailed, ToolchainMissing.
+    def mapping(self, artefact: Artefact, versions: Sequence[int] = (BOARD, *SPINNAKER2)) -> dict[str, Any]:
+        """Where sPyNNaker puts the network: on a SpiNN-5 board, and on SpiNNaker 2 boards of one and of 48 chips.
+
+        By the board's version: chips, user cores, placements (chip x, y, core p, bytes of SDRAM), routing entries of
+        each chip, keys, and a provenance. That of SpiNNaker 2 is an estimate: the tool places the cores of SpiNNaker 1
+        there, and ships no binaries that would run. Raises ToolchainFailed, ToolchainMissing.
         """
         silent = {name: np.zeros((1, 1, size), np.uint8) for name, size in artefact.meta["inputs"].items()}
         found: dict[str, Any] = {}
-        for version in (BOARD, *SPINNAKER2):
-            answer = self._call(artefact, silent, "compile", _board(version, 1))
+        for version in versions:
+            answer = self._call(artefact, silent, "map", _board(version, 1))
             provenance = "vendor_simulated" if version == BOARD else "estimated"
             found[str(version)] = {**json.loads(str(answer["mapping"])), "provenance": provenance}
         return found
