@@ -17,6 +17,7 @@ from airflow.sdk import (
     chain,
     dag,
     task,
+    task_group,
 )
 
 CHECKOUT = Path(__file__).resolve().parent.parent
@@ -25,8 +26,10 @@ NEW_RECORDINGS = Asset("snn_fusion_recordings")  # dags/import_recordings.py say
 
 RETRIES = int(os.environ.get("SNN_FUSION_RETRIES", "2"))  # a person who waits at a terminal wants 0
 
+TARGETS = ("loihi2", "akida", "akida2", "spinnaker")  # the chips; the steps of each run apart from the others'
+
 # Command, time limit in minutes, what the task does.
-STAGES = (
+NETWORK = (
     (
         "import --quarantine --json",
         60,
@@ -41,7 +44,31 @@ STAGES = (
     ("encode --json", 30, "Turn the validated recordings into spikes; what is in the cache is not encoded again."),
     ("train --json", 240, "Train the network. After a kill it goes on from the last checkpoint, to the same weights."),
     ("evaluate", 60, "Measure each sense alone and fused, clean and in the hard conditions; writes report.html."),
-    ("register --json", 15, "Log the run to MLflow and register its network as `challenger`."),
+)
+CHIP = (
+    (
+        "tune",
+        60,
+        "Fine-tune the network in the chip's own arithmetic; what loses against the float network is dropped.",
+    ),
+    (
+        "compile",
+        60,
+        "Lower it to the chip's whole numbers, and hold these to the vendor's own tool. Fails on a mismatch.",
+    ),
+    ("benchmark", 60, "Run the compiled network on the test split in every condition, beside the float network."),
+)
+RELEASE = (
+    (
+        "compare --json",
+        15,
+        "Put the chips side by side: the fidelity gate's verdict, and the report's page of chips.",
+    ),
+    (
+        "register --json",
+        15,
+        "Log the run to MLflow and register its network as `challenger`, if the fidelity gate lets it.",
+    ),
     (
         "promote --json",
         30,
@@ -61,20 +88,22 @@ class StopOnBadInput(RetryPolicy):
         return RetryDecision.default()
 
 
-def stage(command: str, minutes: int, what: str) -> BashOperator:
+def stage(command: str, minutes: int, what: str, target: object = None, **options: object) -> BashOperator:
     """A task that runs one command of the CLI; it may run twice, also at once: the workspace has one writer.
 
     The parameter travels in the environment, never in the text of the command, so it cannot become code.
     """
+    chip = ' --target="$TARGET" --json' if target else ""
     return BashOperator(
         task_id=command.split()[0],
-        bash_command=f'exec "${{SNN_FUSION_CLI:-.venv/bin/snn-fusion}}" {command} --params="$PARAMS_FILE"',
-        env={"PARAMS_FILE": "{{ params.params_file }}"},
+        bash_command=f'exec "${{SNN_FUSION_CLI:-.venv/bin/snn-fusion}}" {command}{chip} --params="$PARAMS_FILE"',
+        env={"PARAMS_FILE": "{{ params.params_file }}"} | ({"TARGET": target} if target else {}),
         append_env=True,
         cwd=str(CHECKOUT),
         skip_on_exit_code=None,  # a stage is done or failed, never skipped
         execution_timeout=timedelta(minutes=minutes),
         doc_md=f"{what}\n\nThe same by hand: `snn-fusion {command.removesuffix(' --json')}`",
+        **options,
     )
 
 
@@ -83,7 +112,7 @@ def stage(command: str, minutes: int, what: str) -> BashOperator:
     start_date=datetime(2026, 1, 1),
     catchup=False,
     max_active_runs=1,
-    description="Recordings in, validated, encoded, trained, evaluated, registered, promoted if better, pushed",
+    description="Recordings in, trained, evaluated, run on each chip, registered, promoted if better, pushed",
     params={
         "params_file": Param(
             "params.yaml",
@@ -105,26 +134,38 @@ def stage(command: str, minutes: int, what: str) -> BashOperator:
     doc_md="""
 ### Retrain
 
-Recordings in, validated, encoded, trained, evaluated, registered, promoted if better, pushed.
+Recordings in, validated, encoded, trained, evaluated, run on each chip, registered, promoted if better, pushed.
 
 Runs every night and after `import_recordings` brought something new. Each task calls the command line that a person
 would use, with the same files below `SNN_FUSION_HOME`, and does nothing when its inputs have not changed: clear any
-task and run it again. What came out: `evaluated/report.html` in the workspace, and the run in MLflow.
+task and run it again. What came out: `compared/report.html` in the workspace, and the run in MLflow.
 """,
 )
 def retrain():
+    @task_group
+    def chip(target):
+        """One chip, whatever becomes of the others."""
+        chain(*(stage(*one, target=target) for one in CHIP))
+
     @task(trigger_rule="all_done", retries=0, doc_md="Fails the run unless every stage succeeded.")
     def gate(ti=None, dag_run=None):
         states = ti.get_task_states(dag_id=dag_run.dag_id, run_ids=[dag_run.run_id])[dag_run.run_id]
         states.pop(ti.task_id, None)
-        missing = {s[0].split()[0] for s in STAGES} - states.keys()
-        unfinished = {name: state for name, state in states.items() if state != "success"} | dict.fromkeys(missing)
+        each = {f"chip.{one[0]}_{i}" for one in CHIP for i in range(len(TARGETS))}
+        missing = {one[0].split()[0] for one in NETWORK + RELEASE} | each
+        unfinished = {name: state for name, state in states.items() if state != "success"}
+        unfinished |= dict.fromkeys(missing - states.keys())
         if unfinished:
             raise RuntimeError(f"not every stage succeeded: {unfinished}")
 
-    stages = [stage(*one) for one in STAGES]
-    chain(*stages)
-    stages >> gate()
+    network = [stage(*one) for one in NETWORK]
+    # Compared is what there is: a chip that failed stops neither the others nor the comparison, only the registration.
+    compare = stage(*RELEASE[0], trigger_rule="all_done_min_one_success")
+    release = [compare, *(stage(*one) for one in RELEASE[1:])]
+    chips = chip.expand(target=list(TARGETS))
+    chain(*network, chips, *release)
+    network[-1] >> compare
+    [*network, chips, *release] >> gate()
 
 
 retrain()

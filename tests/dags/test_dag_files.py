@@ -10,11 +10,15 @@ from typing import Any
 
 import pytest
 
-from snn_fusion.registry.dag_log import STAGES
+from snn_fusion.targets.names import NAMES
 from tests.dags.conftest import ROOT, Drive
 
 # One worker: they share runs of Airflow.
 pytestmark = pytest.mark.xdist_group("airflow")
+NETWORK = ["import", "validate", "encode", "train", "evaluate"]
+CHIP = ["tune", "compile", "benchmark"]
+RELEASE = ["compare", "register", "promote", "push"]
+STAGES = [*NETWORK, *RELEASE]
 FILES = sorted((ROOT / "dags").glob("*.py"))
 
 
@@ -51,7 +55,7 @@ def test_dags_are_whole_documented_and_limited(drive_once: Drive) -> None:
 def check_retrain(retrain: dict[str, Any]) -> None:
     assert retrain["params"]["params_file"]["type"] == "string"
     assert "AssetOrTimeSchedule" in retrain["schedule"]
-    order = [*STAGES, "gate"]
+    order = [*NETWORK, *(f"chip.{stage}" for stage in CHIP), *RELEASE, "gate"]
     assert list(retrain["tasks"]) == order
     for name, following in pairwise(order):
         assert following in retrain["tasks"][name]["downstream"]
@@ -69,6 +73,7 @@ def runs(drive_once: Drive) -> dict[str, Any]:
         "run_all",
         {
             **{stage: ["retrain", {}, {"FAIL_AT": stage}] for stage in STAGES},
+            "chip": ["retrain", {}, {"FAIL_AT": "compile spinnaker"}],
             "bad input": ["retrain", {}, {**again, "FAIL_WITH": "2"}],
             "anything else": ["retrain", {}, {**again, "FAIL_WITH": "1"}],
             "hostile file": ["retrain", {"params_file": HOSTILE}, {}],
@@ -85,11 +90,30 @@ def runs(drive_once: Drive) -> dict[str, Any]:
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_a_failed_stage_fails_the_run(runs: dict[str, Any], stage: str) -> None:
-    number, tasks = STAGES.index(stage), runs[stage]["tasks"]
+    tasks = runs[stage]["tasks"]
     assert runs[stage]["state"] == "failed"
-    assert [tasks[name] for name in STAGES[: number + 1]] == ["success"] * number + ["failed"]
-    assert {tasks[name] for name in STAGES[number + 1 :]} <= {"upstream_failed"}
-    assert tasks["gate"] == "failed"
+    assert [tasks[name] for name in STAGES[: STAGES.index(stage)]] == ["success"] * STAGES.index(stage)
+    assert tasks.pop(stage) == tasks.pop("gate") == "failed"
+    later = {state for name, state in tasks.items() if name in STAGES[STAGES.index(stage) :]}
+    assert later <= {"upstream_failed"}
+    chips = {state for name, state in tasks.items() if name.startswith("chip.")}
+    assert chips == ({"upstream_failed"} if stage in NETWORK else {"success"})
+
+
+def test_a_failed_chip_stops_no_other_and_still_ends_red(runs: dict[str, Any]) -> None:
+    tasks, failed = runs["chip"]["tasks"], NAMES.index("spinnaker")
+    assert runs["chip"]["state"] == "failed" and tasks["gate"] == "failed"
+    assert tasks[f"chip.tune {failed}"] == "success"
+    assert tasks[f"chip.compile {failed}"] == "failed"
+    assert tasks[f"chip.benchmark {failed}"] == "upstream_failed"
+    for i in range(len(NAMES) - 1):
+        assert [tasks[f"chip.{stage} {i}"] for stage in CHIP] == ["success"] * 3
+    assert tasks["compare"] == "success"
+
+
+def test_each_chip_gets_its_own_stages(runs: dict[str, Any]) -> None:
+    called = [call.split(" --json")[0] for call in runs["hostile file"]["calls"]]
+    assert sorted(called[5:-4]) == sorted(f"{stage} --target {name}" for stage in CHIP for name in NAMES)
 
 
 def test_bad_input_is_not_tried_again_and_anything_else_is(runs: dict[str, Any]) -> None:

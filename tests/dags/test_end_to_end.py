@@ -19,6 +19,8 @@ def test_dag_takes_real_recordings_to_a_registered_version(
     airflow: Workspace, small_mirror: Path, small_params: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SNN_FUSION_DATA_DIR", str(small_mirror))
+    for left_out in ("AKIDA", "SPINNAKER"):  # one chip is enough here
+        monkeypatch.setenv(left_out, "no")
     conf = {"params_file": str(small_params)}
     first = run_driver(airflow, "run", "retrain", conf, {})
     assert first["state"] == "success", first
@@ -29,6 +31,12 @@ def test_dag_takes_real_recordings_to_a_registered_version(
     assert {"audio", "events", "imu", "fused"} <= evaluation["accuracy"]["clean"].keys()
     assert evaluation["data"]["synthetic"] is False
     assert "<svg" in airflow.path("evaluated", "report.html").read_text()
+    chips = json.loads(airflow.path("compared", "targets.json").read_text())["targets"]
+    assert chips["akida"]["state"] == chips["spinnaker"]["state"] == "unavailable"
+    if chips["loihi2"]["state"] != "unavailable":
+        found = chips["loihi2"]["compiled"]["conformance"]
+        assert (found["spikes"], found["potentials"]) == (0, 0) and found["compared"] > 0
+        assert 'id="chips"' in airflow.path("compared", "report.html").read_text()
     champion = resolve_model(params, airflow, "champion")
     weights = airflow.path("trained", "graph", "weights.safetensors")
     assert file_digest(champion / "weights.safetensors") == file_digest(weights)

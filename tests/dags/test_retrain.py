@@ -35,6 +35,7 @@ OUTCOME = {
     "seconds": 50.0,
     "stages": {"import": 10.0, "train": 30.0},
     "up_to_date": ["import"],
+    "chips": {"targets": {"akida": {"state": "unavailable", "why": "left out (AKIDA=no)"}}},
     "report": "report.html",
     "validation": "validation.html",
     "log": "log.jsonl",
@@ -69,9 +70,18 @@ def test_log_of_a_run_tells_states_results_and_what_was_printed() -> None:
     printed = [text for line in lines if (text := log.feed(line))]
     log.close()
     assert printed == ["reading fsdd", "error a: b"]
-    assert [stage.state for stage in log.stages.values()] == ["done", "failed"] + ["not run"] * 6
+    assert [stage.state for stage in log.stages.values()] == ["done", "failed"] + ["not run"] * (len(STAGES) - 2)
     assert log.stages["import"].result == {"recordings": 3}
     assert log.failed and (log.failed.name, log.failed.exit_code) == ("validate", 2)
+
+
+def test_the_stages_of_a_chip_are_told_apart() -> None:
+    log = DagLog()
+    for line in stage_lines("chip.compile", '{"digest": "ab"}'):
+        log.feed(line.replace("map_index=-1", "map_index=3"))
+    assert log.stages["compile spinnaker"].state == "done"
+    assert log.stages["compile spinnaker"].result == {"digest": "ab"}
+    assert log.stages["compile loihi2"].state == "waiting"
 
 
 def test_a_stage_that_is_tried_again_shows_its_last_try() -> None:

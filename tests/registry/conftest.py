@@ -155,7 +155,10 @@ def put_network(
 
 
 def put_evaluation(ws: Workspace, mistakes: Mistakes | None = None, start: int = 0) -> None:
-    """evaluated/ in which the fused answer errs on `mistakes[condition]` of 400 recordings, from number `start` on."""
+    """evaluated/ in which the fused answer errs on `mistakes[condition]` of 400 recordings, from number `start` on.
+
+    With compared/, as the stage after it would leave it.
+    """
     mistakes = mistakes or {}
 
     def evaluated(out: Path) -> None:
@@ -176,6 +179,24 @@ def put_evaluation(ws: Workspace, mistakes: Mistakes | None = None, start: int =
         (out / "figures" / "accuracy.png").write_bytes(b"\x89PNG\r\n\x1a\n")
 
     put(ws, "evaluated", evaluated)
+    put_comparison(ws)
+
+
+def put_comparison(ws: Workspace, **verdict: object) -> None:
+    """compared/ with one target that could not be used, and this verdict."""
+
+    def compared(out: Path) -> None:
+        content = {
+            "schema": 1,
+            "graph": ws.path("trained", "graph", "digest").read_text().strip(),
+            "max_drop": 0.005,
+            "verdict": {"passed": True, "problems": {}, "waived": {}} | verdict,
+            "targets": {"akida": {"state": "unavailable", "why": "left out (AKIDA=no)"}},
+        }
+        (out / "targets.json").write_text(json.dumps(content))
+        (out / "report.html").write_text("<h1>report</h1>")
+
+    put(ws, "compared", compared)
 
 
 @pytest.fixture

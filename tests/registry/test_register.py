@@ -18,12 +18,13 @@ from snn_fusion.encoding.encoder import encode, with_taps
 from snn_fusion.errors import BadInput
 from snn_fusion.network.fusion import decide
 from snn_fusion.network.graph import load_graph
+from snn_fusion.registry.chip_runs import PARENT, children
 from snn_fusion.registry.frame import to_frame
 from snn_fusion.registry.models import resolve_model
 from snn_fusion.registry.register import register
 from snn_fusion.registry.tracking import connect
 from snn_fusion.workspace import Workspace, remove_tree
-from tests.registry.conftest import kill_after, put_data, put_evaluation, put_network
+from tests.registry.conftest import kill_after, put_comparison, put_data, put_evaluation, put_network
 
 PICKLE_SUFFIXES = {".pkl", ".pickle", ".pth", ".pt", ".joblib", ".npy", ".bin", ".nbi", ".nbc"}
 
@@ -73,12 +74,37 @@ def test_the_airflow_run_is_noted(ready: Workspace, params: Params, monkeypatch:
     assert connect(ready).get_run(result["run_id"]).data.tags["airflow.run_id"] == "scheduled__2030-01-01"
 
 
+def test_each_target_has_a_run_nested_in_the_networks(ready: Workspace, params: Params) -> None:
+    result = register(params, ready)
+    client = connect(ready)
+    experiment = client.get_run(result["run_id"]).info.experiment_id
+    (nested,) = children(client, experiment, result["run_id"])
+    tags = client.get_run(nested).data.tags
+    assert (tags["target"], tags["state"]) == ("akida", "unavailable")
+    assert "AKIDA=no" in tags["mlflow.note.content"]
+
+
+def test_a_network_that_loses_too_much_on_a_chip_is_not_registered(ready: Workspace, params: Params) -> None:
+    lost = "n3 audio: 80.0 % instead of 81.0 %"
+    put_comparison(ready, passed=False, problems={"loihi2": lost})
+    with pytest.raises(BadInput, match=rf"(?s)fidelity gate.*loihi2: {lost}.*targets.waived"):
+        register(params, ready)
+    assert not ready.path("registered").exists()
+
+
+def test_a_comparison_of_another_network_is_refused(ready: Workspace, params: Params) -> None:
+    kept = json.loads(ready.path("compared", "targets.json").read_text())
+    ready.path("compared", "targets.json").write_text(json.dumps(kept | {"graph": "another"}))
+    with pytest.raises(BadInput, match=r"another network \(run `snn-fusion compare`\)"):
+        register(params, ready)
+
+
 def counts(ws: Workspace) -> tuple[int, int, int]:
     """Runs, registered versions, logged models."""
     client = connect(ws)
     experiment = client.get_experiment_by_name("snn-fusion")
     models = client.search_logged_models([experiment.experiment_id])
-    runs = client.search_runs([experiment.experiment_id])
+    runs = [r for r in client.search_runs([experiment.experiment_id]) if PARENT not in r.data.tags]
     return len(runs), len(client.search_model_versions("name='snn-fusion'")), len(models)
 
 

@@ -58,9 +58,9 @@ def fronts(points: Mapping[str, Sequence[tuple[str, float, float]]], label: str)
             if accuracy > best:
                 best = accuracy
                 front.append((cost, 100 * accuracy))
-        style = {"color": CHIP_COLOURS[k % len(CHIP_COLOURS)], "label": provenance}
-        axes.plot(*zip(*front, strict=True), "-", linewidth=1.2, color=style["color"], alpha=0.6)
-        axes.plot([c for _, c, _ in found], [100 * a for _, _, a in found], "o", **style)
+        colour = CHIP_COLOURS[k % len(CHIP_COLOURS)]
+        axes.plot(*zip(*front, strict=True), "-", linewidth=1.2, color=colour, alpha=0.6)
+        axes.plot([c for _, c, _ in found], [100 * a for _, _, a in found], "o", color=colour, label=provenance)
     axes.set_xscale("log")
     axes.set_xlabel(label)
     axes.set_ylabel("accuracy, hard conditions (%)")

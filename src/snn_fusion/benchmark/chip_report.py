@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from snn_fusion.benchmark import chip_figures as figures
-from snn_fusion.benchmark.chip_table import TITLES, accuracy, find
+from snn_fusion.benchmark.chip_table import accuracy, find
 from snn_fusion.benchmark.conditions import CONDITIONS, VIEWS
 from snn_fusion.benchmark.pictures import Picture, save_figures
 from snn_fusion.benchmark.report import CHIPS_HERE, figure_html, table_html
 from snn_fusion.benchmark.style import NAMES, house_style
+from snn_fusion.targets.names import TITLES
 from snn_fusion.workspace import write_atomic
 
 Chips = Mapping[str, Mapping[str, Any]]
@@ -140,7 +141,7 @@ def _measurements(chips: Chips) -> str:
     )
     lines = []
     for metric in metrics:
-        cells = [find(dict(chip), metric) for chip in chips.values()]
+        cells = [find(chip, metric) for chip in chips.values()]
         unit = next((cell["unit"] for cell in cells if cell), "")
         name = f"{escape(metric)}{f' ({escape(unit)})' if unit not in ('', '1') else ''}"
         lines.append([name, *(_number(cell) for cell in cells)])

@@ -12,7 +12,7 @@ from snn_fusion.benchmark.stage import split_rows
 from snn_fusion.config import Params
 from snn_fusion.data.manifest import DATA_SET
 from snn_fusion.targets.compile import TARGETS, target
-from snn_fusion.targets.stage import unavailable
+from snn_fusion.targets.stage import leave_out, unavailable
 from snn_fusion.workspace import Workspace, code_digest, digest, write_atomic
 
 SCHEMA = 1
@@ -25,14 +25,15 @@ def benchmark(params: Params, ws: Workspace, name: str) -> dict[str, Any]:
     Writes measured/<target>/measured.json (docs/targets.md).
     """
     if why := unavailable(name):
-        return {"target": name, "unavailable": why}
+        return leave_out(ws, f"measured/{name}", name, why)
     inputs = {
         "compiled": ws.digest(f"compiled/{name}"),
         "validated": ws.digest("validated", *DATA_SET),
         "params": digest(params.targets.max_drop, params.seed),
         "code": code_digest("benchmark", "targets", "network", "encoding", "data"),
     }
-    return ws.build(f"measured/{name}", inputs, lambda out: _measure(params, ws, name, out), lock=f".lock.{name}")
+    lock = f".lock.measured.{name}"
+    return ws.build(f"measured/{name}", inputs, lambda out: _measure(params, ws, name, out), lock)
 
 
 def _measure(params: Params, ws: Workspace, name: str, out: Path) -> dict[str, Any]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from rich.table import Table
 
 from snn_fusion.benchmark.conditions import HARD_CONDITIONS
+from snn_fusion.targets.names import TITLES
 
-TITLES = {"loihi2": "Loihi 2", "akida": "Akida", "akida2": "Akida 2", "spinnaker": "SpiNNaker"}
 # Measurements that every target is asked for, as the guides of the field list them: name, heading, factor, unit.
 COLUMNS = (
     ("latency", "latency", 1e3, "ms"),
@@ -49,14 +50,14 @@ def row(name: str, chip: dict[str, Any]) -> list[str]:
     return [TITLES[name], f"{100 * clean:.1f} %", f"{100 * hard:.1f} %", percent, f"{wrong:,}", *cells]
 
 
-def accuracy(chip: dict[str, Any], view: str) -> tuple[float, float]:
+def accuracy(chip: Mapping[str, Any], view: str) -> tuple[float, float]:
     """Clean, and the mean of the hard conditions."""
     found = chip["fidelity"]
     hard = [found[c][view]["chip"] for c in HARD_CONDITIONS if view in found.get(c, {})]
     return found["clean"][view]["chip"], sum(hard) / len(hard)
 
 
-def find(chip: dict[str, Any], metric: str) -> dict[str, Any] | None:
+def find(chip: Mapping[str, Any], metric: str) -> dict[str, Any] | None:
     return next((one for one in chip["measurements"] if one["metric"] == metric), None)
 
 

@@ -9,7 +9,16 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-STAGES = ("import", "validate", "encode", "train", "evaluate", "register", "promote", "push")
+from snn_fusion.targets.names import NAMES
+
+CHIP = ("tune", "compile", "benchmark")  # a stage of each target, named as `tune loihi2`
+STAGES = (
+    *("import", "validate", "encode", "train", "evaluate"),
+    *(f"{stage} {name}" for name in NAMES for stage in CHIP),
+    *("compare", "register", "promote", "push"),
+)
+# What the DAG calls the tasks of its group, and which of its mapped ones it is.
+TASK = r"\[DAG TEST\] (starting|end) task(?: task)?_id=(?:chip\.)?(\S+)(?: map_index=(-?\d+))?"
 State = Literal["waiting", "running", "retrying", "done", "failed", "not run"]
 
 
@@ -51,8 +60,9 @@ class DagLog:
         except (ValueError, KeyError, TypeError):
             self.other.append(line)
             return None
-        if match := re.match(r"\[DAG TEST\] (starting|end) task(?: task)?_id=(\S+)", event):
-            self._switch(match[1] == "starting", match[2])
+        if match := re.match(TASK, event):
+            index = int(match[3] or -1)
+            self._switch(match[1] == "starting", match[2] if index < 0 else f"{match[2]} {NAMES[index]}")
         elif self.current and logger.endswith("SubprocessHook"):
             return self._output(self.current, event)
         elif self.current and event == "Task instance state updated" and "new_state" in record:

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.panel import Panel
 from rich.table import Table
 
+from snn_fusion.benchmark.chip_table import table
 from snn_fusion.registry.dag_log import DagLog
 from snn_fusion.workspace import Workspace
 
@@ -31,7 +32,8 @@ def outcome(ws: Workspace, log: DagLog, seconds: float, log_file: Path) -> dict[
         "seconds": round(seconds, 1),
         "stages": {name: round(stage.seconds, 1) for name, stage in log.stages.items()},
         "up_to_date": [name for name, stage in log.stages.items() if stage.up_to_date],
-        "report": str(ws.path("evaluated", "report.html")),
+        "chips": json.loads(ws.path("compared", "targets.json").read_text()),
+        "report": str(ws.path("compared", "report.html")),
         "validation": str(ws.path("validated", "validation.html")),
         "log": str(log_file),
     }
@@ -45,6 +47,8 @@ def print_outcome(result: dict[str, Any], console: Console | None = None) -> Non
         text = "This run used SYNTHETIC recordings. Its numbers say nothing about real sensors."
         console.print(Panel(text, style="bold yellow", expand=False))
     console.print(_accuracy(result["accuracy"]))
+    console.print()
+    console.print(table(result["chips"]), highlight=False)
     console.print()
     verdict = "[green]champion[/]" if result["champion"] else "[yellow]not promoted[/]"
     stands = result["champion"] and not result["promoted"]  # then the reason says it all

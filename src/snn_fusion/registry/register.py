@@ -12,6 +12,7 @@ from snn_fusion.config import Params
 from snn_fusion.data.manifest import DATA_SET
 from snn_fusion.errors import BadInput
 from snn_fusion.registry import versions
+from snn_fusion.registry.chip_runs import children
 from snn_fusion.registry.lineage import DataSet, lock_digest, read_data_set, testing_digest, training_code
 from snn_fusion.registry.tracking import URI, connect, database, experiment_id, tracking_uri
 from snn_fusion.registry.versions import CHALLENGER, Version
@@ -22,7 +23,11 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
 
 # Sections of params.yaml that say how a version is judged or its parameters were found, not what it is.
-NOT_OF_THE_VERSION: dict[str, Any] = {"registry": {"significance", "max_drop"}, "search": True}
+NOT_OF_THE_VERSION: dict[str, Any] = {
+    "registry": {"significance", "max_drop"},
+    "targets": {"max_drop", "waived"},
+    "search": True,
+}
 EVIDENCE = ("evaluation.json", "predictions.parquet")
 COMMIT = "mlflow.source.git.commit"
 
@@ -34,12 +39,14 @@ def register(params: Params, ws: Workspace) -> dict[str, Any]:
     Raises BadInput if the evaluation is of another network or of other recordings.
     """
     _check_order(ws)
+    _check_fidelity(ws)
     data = read_data_set(ws)
     inputs = {
         "data": data.digest,
         "graph": ws.path("trained", "graph", "digest").read_text().strip(),
         # The numbers, not how the report shows them.
         "evidence": digest([file_digest(ws.path("evaluated", name)) for name in EVIDENCE]),
+        "chips": _chips(ws),
         "params": digest(params.model_dump(mode="json", exclude=NOT_OF_THE_VERSION)),
         "lock": lock_digest(),
         "store": tracking_uri(ws),
@@ -75,6 +82,33 @@ def _check_order(ws: Workspace) -> None:
         if inputs.get(stage) not in (None, ws.digest(stage, *files)):
             remedy = "run `snn-fusion evaluate`"
             raise BadInput(ws.path("evaluated"), f"was made before {ws.path(stage)} last changed", remedy)
+
+
+def _check_fidelity(ws: Workspace) -> None:
+    """The fidelity gate: no chip may lose more than params.yaml allows, but those that it waives."""
+    ws.stamp("compared")
+    path = ws.path("compared", "targets.json")
+    content = json.loads(path.read_text())
+    if content["graph"] != ws.path("trained", "graph", "digest").read_text().strip():
+        raise BadInput(path, "compares another network", "run `snn-fusion compare`")
+    verdict = content["verdict"]
+    if not verdict["passed"]:
+        lines = "\n".join(
+            f"  {name}: {why}" for name, why in verdict["problems"].items() if name not in verdict["waived"]
+        )
+        remedy = "mend the target, or waive it in params.yaml: targets.waived: {TARGET: why}"
+        raise BadInput(path, f"the fidelity gate does not let this network be registered:\n{lines}\n", remedy)
+
+
+def _chips(ws: Workspace) -> str:
+    """Digest of what runs on each chip and what it answered, not of how long that took."""
+    targets = json.loads(ws.path("compared", "targets.json").read_text())["targets"]
+    return digest(
+        {
+            name: [one["state"], one.get("compiled", {}).get("digest"), one.get("fidelity")]
+            for name, one in targets.items()
+        }
+    )
 
 
 def _tags(params: Params, ws: Workspace, data: DataSet) -> dict[str, str]:
@@ -118,6 +152,8 @@ def _runs(client: MlflowClient, experiment: str, identity: str) -> list[Run]:
 
 
 def _delete(client: MlflowClient, experiment: str, run: Run) -> None:
+    for child in children(client, experiment, run.info.run_id):
+        client.delete_run(child)
     for model in client.search_logged_models([experiment], f"source_run_id = '{run.info.run_id}'"):
         client.delete_logged_model(model.model_id)
     client.set_terminated(run.info.run_id, "KILLED")

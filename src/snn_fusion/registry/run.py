@@ -19,6 +19,7 @@ import yaml
 
 from snn_fusion.config import Params
 from snn_fusion.data.recording import SENSES
+from snn_fusion.registry.chip_runs import log_chips
 from snn_fusion.registry.frame import PARTS
 from snn_fusion.registry.lineage import DataSet
 from snn_fusion.registry.versions import GRAPH
@@ -35,7 +36,8 @@ REQUIREMENTS = (
     *("pyarrow", "filelock", "rich", "soundfile", "scipy"),
 )
 FILES = (
-    ("evaluated/report.html", None),
+    ("compared/report.html", None),
+    ("compared/targets.json", None),
     ("evaluated/evaluation.json", None),
     ("evaluated/predictions.parquet", None),
     ("validated/validation.html", "validation"),
@@ -63,6 +65,7 @@ def log_run(
     _log_metrics(client, run_id, list(curves(ws.path("trained", "history.csv"))))
     client.log_inputs(run_id, [_data_set(data, split, ws) for split in ("train", "test")])
     _log_files(client, run_id, params, ws)
+    log_chips(client, experiment, run_id, tags, ws)
     with mlflow.start_run(run_id=run_id):  # its end is what sets FINISHED
         model_id = _log_model(tags, ws)
         _log_metrics(client, run_id, list(results(evaluation)), model_id)
@@ -148,8 +151,9 @@ def _log_files(client: MlflowClient, run_id: str, params: Params, ws: Workspace)
     for name, folder in FILES:
         if ws.path(name).exists():
             client.log_artifact(run_id, str(ws.path(name)), folder)
-    if ws.path("evaluated", "figures").is_dir():
-        client.log_artifacts(run_id, str(ws.path("evaluated", "figures")), "figures")
+    for stage in ("evaluated", "compared"):
+        if ws.path(stage, "figures").is_dir():
+            client.log_artifacts(run_id, str(ws.path(stage, "figures")), "figures")
     client.log_text(run_id, yaml.safe_dump(params.model_dump(mode="json"), sort_keys=False), "params.yaml")
 
 

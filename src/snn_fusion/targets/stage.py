@@ -35,11 +35,17 @@ def unavailable(name: str) -> str | None:
     return None
 
 
+def leave_out(ws: Workspace, stage: str, name: str, why: str) -> dict[str, Any]:
+    """A stage of a target that is not there: an empty folder with a stamp that says why."""
+    result = {"target": name, "unavailable": why}
+    return ws.build(stage, {"unavailable": why}, lambda out: result, lock=f".lock.{stage.replace('/', '.')}")
+
+
 def tune(params: Params, ws: Workspace, name: str) -> dict[str, Any]:
     """Tune the trained network for a target; writes tuned/<family>/<target>/ as programs."""
     family = FAMILY.get(name, name)
     if why := unavailable(name):
-        return {"target": name, "unavailable": why}
+        return leave_out(ws, f"tuned/{family}", name, why)
 
     def work(out: Path) -> dict[str, Any]:
         graph, data = load_graph(ws.path("trained", "graph")), read_training_data(params, ws)
@@ -53,7 +59,7 @@ def tune(params: Params, ws: Workspace, name: str) -> dict[str, Any]:
         "params": digest(params.targets.epochs, params.targets.max_drop, params.data, params.training, params.seed),
         "code": code_digest(*CODE),
     }
-    result = ws.build(f"tuned/{family}", inputs, work, lock=f".lock.{family}")
+    result = ws.build(f"tuned/{family}", inputs, work, lock=f".lock.tuned.{family}")
     return {"target": name, "program": result[name], "up_to_date": result["up_to_date"]}
 
 
@@ -63,7 +69,7 @@ def compile_(params: Params, ws: Workspace, name: str) -> dict[str, Any]:
     Writes compiled/<target>/: the artefact, and compiled.json with what was checked. A mismatch is an error.
     """
     if why := unavailable(name):
-        return {"target": name, "unavailable": why}
+        return leave_out(ws, f"compiled/{name}", name, why)
     chip, family = target(name), FAMILY.get(name, name)
 
     def work(out: Path) -> dict[str, Any]:
@@ -95,4 +101,4 @@ def compile_(params: Params, ws: Workspace, name: str) -> dict[str, Any]:
         "code": code_digest(*CODE),
         "toolchain": installed(chip.toolchain),
     }
-    return ws.build(f"compiled/{name}", inputs, work, lock=f".lock.{name}")
+    return ws.build(f"compiled/{name}", inputs, work, lock=f".lock.compiled.{name}")

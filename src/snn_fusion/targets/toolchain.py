@@ -31,6 +31,8 @@ class ToolchainFailed(SnnFusionError):
 
 def python(name: str) -> Path:
     """The SDK's own interpreter. Raises ToolchainMissing saying how to install it."""
+    if os.environ.get(name.upper()) == "no":
+        raise ToolchainMissing(f"{name}: left out ({name.upper()}=no)")
     found = project_root() / "toolchains" / name / ".venv" / "bin" / "python"
     if not found.exists():
         raise ToolchainMissing(f"{name}: its toolchain is not installed (make toolchains)")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+import snn_fusion.targets.akida.tune as windowed
 from snn_fusion.config import Params
 from snn_fusion.network.graph import Graph
-from snn_fusion.targets.akida import tune as windowed
 from snn_fusion.targets.compile import target
 from snn_fusion.targets.populations import Program
 from snn_fusion.targets.present import SPIKES, windows
