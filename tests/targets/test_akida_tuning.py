@@ -84,7 +84,7 @@ def test_tuning_learns_repeats_itself_and_is_akidas_to_the_bit_in_both_versions(
     monkeypatch.setattr("snn_fusion.targets.akida.tune.AVERAGE", 0.9)
     seals = {save_program(tmp_path / str(i), tuned(graph, small, data, 2), {}) for i in range(2)}
     assert len(seals) == 1
-    program, how = tuned(graph, small, data, 40), presentation(graph)
+    program, how = tuned(graph, small, data, 25), presentation(graph)
     (batch,) = batches(data.validation, 1000)
     spikes = {s: data.stores[s].take(batch.recording[s]) for s in data.senses}
     answers = []

@@ -111,7 +111,7 @@ def layer_2(model, meta, arrays, layer, spikes):
         made.set_variable("max_value_shift", power.astype(np.uint8))
         made.set_variable("bias", (bias >> shift).astype(np.int8))
         made.set_variable("bias_shift", shift.astype(np.uint8))
-    elif meta["populations"][names[0]]["spikes"] is False:
+    elif not meta["populations"][names[0]]["spikes"]:  # a readout; sums that are only looked at have no bias
         made.set_variable("bias", (bias >> shift).astype(np.int8))
         made.set_variable("bias_shift", shift.astype(np.uint8))
 
