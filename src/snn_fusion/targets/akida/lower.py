@@ -174,10 +174,13 @@ def _graded(one: Population, version: int) -> list[Violation]:
 
 def _connections(one: Population, version: int) -> list[Violation]:
     found, most = [], limits.VERSIONS[version].delay_high
+    longest: dict[str, int] = {}
     for c in one.incoming:
-        if not 0 <= c.delay <= most:
+        longest[c.source] = max(c.delay, longest.get(c.source, 0))
+    for source, delay in longest.items():
+        if delay > most:
             limit = f"0 ... {most} steps" if most else "0: version 1 has no time; unroll it"
-            found.append(Violation(one.name, f"delay from {c.source}", limit, str(c.delay)))
+            found.append(Violation(one.name, f"delay from {source}", limit, str(delay)))
     fan_in = sum({c.source: c.weights.shape[0] for c in one.incoming}.values())
     if fan_in > limits.FAN_IN_HIGH:
         found.append(Violation(one.name, "inputs of a layer", f"{limits.FAN_IN_HIGH:,}", f"{fan_in:,}"))
