@@ -67,6 +67,9 @@ def network(levels: int = 1, step: float | None = None, delays: tuple[int, ...] 
     )
 
 
+A, B, C, OUT = network().populations
+
+
 def counted(n: int = 3, steps: int = 12) -> dict[str, np.ndarray]:
     rng = np.random.default_rng(5)
     return {"x": rng.integers(0, 6, (n, steps, 30)), "y": rng.integers(0, 3, (n, steps, 12))}
@@ -78,6 +81,8 @@ CASES = {
     "version 1, 4 bits": (1, network(15, 1.7)),
     "version 1, a bias": (1, replace(network(), populations=(
         population("a", Connection("x", weights(30, 20)), bias=np.linspace(-3, 3, 20)), readout("a", 20)))),
+    "version 1, two ways from the same neurons": (1, replace(network(), populations=(
+        A, B, replace(C, incoming=(*C.incoming, *C.incoming)), OUT))),
     "version 2, binary": (2, network(delays=(0, 1, 2))),
     "version 2, no delays": (2, network(15, 1.7)),
     "version 2, longest delay": (2, network(15, 1.7, (0, 4, 9))),
@@ -178,7 +183,6 @@ def changed(**more: object) -> Program:
     return Program({"x": 30, "y": 12}, (first, readout("a", first.size)), "out", 0.1, "none", 0)
 
 
-A, B, C, OUT = network().populations
 FAR = Connection("x", weights(30, 20), 3)
 
 

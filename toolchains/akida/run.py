@@ -26,11 +26,11 @@ def matrix(meta, arrays, layer):
     rows, columns = offsets(meta, before), offsets(meta, here)
     ways = [(name, i, way) for name in here for i, way in enumerate(meta["populations"][name]["incoming"])]
     back = 1 + max((way["delay"] for _, _, way in ways), default=0)
-    out = np.zeros((back, rows[None], columns[None]), np.int64)
+    out = np.zeros((back, rows[None], columns[None]), np.int8)
     for name, i, way in ways:
         indptr, indices, weights = (arrays[f"{name}.{i}.{part}"] for part in ("indptr", "indices", "weights"))
         source = np.repeat(np.arange(len(indptr) - 1), np.diff(indptr))
-        np.add.at(out[way["delay"]], (rows[way["source"]] + source, columns[name] + indices), weights)
+        out[way["delay"], rows[way["source"]] + source, columns[name] + indices] = weights
     return out
 
 
@@ -111,7 +111,7 @@ def layer_2(model, meta, arrays, layer, spikes):
         made.set_variable("max_value_shift", power.astype(np.uint8))
         made.set_variable("bias", (bias >> shift).astype(np.int8))
         made.set_variable("bias_shift", shift.astype(np.uint8))
-    elif meta["populations"][names[0]]["spikes"] is False:
+    elif not meta["populations"][names[0]]["spikes"]:  # a readout; sums that are only looked at have no bias
         made.set_variable("bias", (bias >> shift).astype(np.int8))
         made.set_variable("bias_shift", shift.astype(np.uint8))
 
@@ -191,8 +191,12 @@ def run(meta, arrays, inputs):
 
 def on_device(model, device, frames):
     """As `forward`, on an Akida that is plugged in."""
+    n, steps, channels = frames.shape
+    if model.ip_version == akida.IpVersion.v1:
+        model.map(device, hw_only=True)
+        return model.forward(frames.reshape(n * steps, 1, 1, channels)).reshape(n, steps, -1)
     out = []
-    for recording in frames:
+    for recording in frames:  # mapped anew, so that its buffers are empty
         model.map(None)
         model.map(device, hw_only=True)
         out.append(model.forward(recording[:, None, None]).reshape(len(recording), -1))

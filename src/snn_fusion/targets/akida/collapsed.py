@@ -24,7 +24,7 @@ from snn_fusion.targets.populations import Connection, Population, Program
 
 # So wide that, with ten windows, the network maps onto an AKD1500: but for its first, large layer, fully connected
 # layers live in the memory of one processor.
-HIDDEN, JOINT = {"audio": 48, "events": 40, "imu": 40}, 40
+HIDDEN, JOINT = {"audio": 32, "events": 24, "imu": 24}, 64
 MOST_WINDOWS = 10
 LEVELS, WEIGHT_HIGH, BIAS_HIGH = 15, 7, 127
 SPREAD = 2.5  # standard deviation of the first weights

@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from snn_fusion.errors import BadInput
 from snn_fusion.targets.akida import limits
-from snn_fusion.targets.akida.layers import chain, depths
+from snn_fusion.targets.akida.layers import chain, depths, merged
 from snn_fusion.targets.contract import Artefact, Violation
 from snn_fusion.targets.populations import Population, Program
 
@@ -29,6 +29,7 @@ SILENT_SHARE = 0.5  # of a connection's weights that round to 0, from which a wa
 
 def check(program: Program, version: int) -> list[Violation]:
     """Everything at once; warnings are marked as such."""
+    program = merged(program)
     found = _chain(program)
     for one in program:
         found += _neurons(program, one) + _graded(one, version) + _connections(one, version)
@@ -41,6 +42,7 @@ def check(program: Program, version: int) -> list[Violation]:
 
 def lower(name: str, program: Program, version: int) -> Artefact:
     """Whole numbers only, the same on every machine. Raises BadInput listing all violations."""
+    program = merged(program)
     violations = [v for v in check(program, version) if not v.warning]
     if violations:
         listed = "\n".join(f"  {v}" for v in violations)
@@ -172,10 +174,13 @@ def _graded(one: Population, version: int) -> list[Violation]:
 
 def _connections(one: Population, version: int) -> list[Violation]:
     found, most = [], limits.VERSIONS[version].delay_high
+    longest: dict[str, int] = {}
     for c in one.incoming:
-        if not 0 <= c.delay <= most:
+        longest[c.source] = max(c.delay, longest.get(c.source, 0))
+    for source, delay in longest.items():
+        if delay > most:
             limit = f"0 ... {most} steps" if most else "0: version 1 has no time; unroll it"
-            found.append(Violation(one.name, f"delay from {c.source}", limit, str(c.delay)))
+            found.append(Violation(one.name, f"delay from {source}", limit, str(delay)))
     fan_in = sum({c.source: c.weights.shape[0] for c in one.incoming}.values())
     if fan_in > limits.FAN_IN_HIGH:
         found.append(Violation(one.name, "inputs of a layer", f"{limits.FAN_IN_HIGH:,}", f"{fan_in:,}"))

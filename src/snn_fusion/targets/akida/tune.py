@@ -27,8 +27,8 @@ from snn_fusion.targets.populations import Program
 from snn_fusion.training.batches import MISSING, Samples, TrainingData, batches, epoch_samples
 from snn_fusion.training.loop import THREADS, Report
 
-EPOCHS = 60
-TAUGHT_EVERY = 2  # batches of which one is taught, since the teacher takes longer than the pupil
+EPOCHS = 100
+TAUGHT_EVERY = 3  # batches of which one is taught, since the teacher takes longer than the pupil
 AHEAD = 4  # batches that are made while one is learned
 FIRST_EPOCH = 1000  # of samples: joins and variations that training did not see
 BATCH = 128
