@@ -19,7 +19,7 @@ def population(name: str, *incoming: Connection, **more: object) -> Population:
     threshold = np.full(size, more.get("threshold", 1.0))
     return Population(
         name,
-        np.full(size, more.get("decay", 0.9)),
+        np.full(size, more.get("decay", 0.875)),
         np.full(size, more.get("current_decay", 0.0)),
         np.asarray(more.get("bias", np.zeros(size))),
         threshold,
@@ -27,7 +27,7 @@ def population(name: str, *incoming: Connection, **more: object) -> Population:
     )
 
 
-def readout(source: str, size: int, decay: float = 0.95, delay: int = 0) -> Population:
+def readout(source: str, size: int, decay: float = 0.9375, delay: int = 0) -> Population:
     one = population("out", Connection(source, weights(size, 4, 0.3, 9), delay), decay=decay)
     return replace(one, threshold=np.full(4, np.inf), spikes=False)
 
@@ -53,7 +53,7 @@ CASES = {
         replace(FIRST, incoming=(*FIRST.incoming, Connection("a", weights(20, 20, 0.2, 2), 1))), readout("a", 20)
     ),
     "biases": network(replace(FIRST, bias=np.linspace(-0.2, 0.2, 20)), readout("a", 20)),
-    "current decay": network(replace(FIRST, current_decay=np.full(20, 0.7)), readout("a", 20)),
+    "current decay": network(replace(FIRST, current_decay=np.full(20, 0.75)), readout("a", 20)),
     "delays": network(
         replace(FIRST, incoming=(replace(FIRST.incoming[0], delay=3),)),
         population("b", Connection("a", weights(20, 10, 0.5), 2), Connection("in", weights(12, 10, 0.3, 3))),

@@ -154,8 +154,8 @@ def test_every_layer_maps_onto_virtual_hardware_and_what_does_not_is_said() -> N
 def test_a_profile_says_where_each_number_is_from_and_invents_none() -> None:
     artefact = CHIP[1].lower(network())
     found = {m.metric: m for m in CHIP[1].profile(artefact, counted(), CHIP[1].run(artefact, counted()))}
-    assert found["processors on AKD1500"].provenance == "vendor_simulated"
-    assert found["synaptic operations"].provenance == "emulated"
+    assert found["cores on AKD1500"].provenance == "vendor_simulated"
+    assert found["effective ACs"].provenance == "emulated"
     assert {found[m].value for m in ("energy", "power", "latency")} == {None}
 
 
@@ -166,8 +166,9 @@ def test_a_synaptic_operation_is_a_synapse_that_an_event_reaches(monkeypatch) ->
     x = {"x": np.array([[[1, 3], [0, 1], [1, 0]]])}  # what the last step brings is heard by nobody
     artefact = CHIP[2].lower(program)
     found = {m.metric: m for m in CHIP[2].profile(artefact, x, CHIP[2].run(artefact, x))}
-    assert found["synaptic operations"].value == (2 + 1 + 1) + (2 * 4 + 1 * 4)
-    assert found["processors"].provenance == "unavailable"
+    assert found["effective MACs"].value == 2 + 1 + 1  # counts
+    assert found["effective ACs"].value == 2 * 4 + 1 * 4  # spikes
+    assert found["cores"].provenance == "unavailable"
 
 
 def test_the_same_network_gives_the_same_bytes_and_a_change_is_noticed(tmp_path: Path) -> None:

@@ -17,74 +17,11 @@ from snn_fusion.targets.artefact import load_artefact, save_artefact
 from snn_fusion.targets.contract import dequantised
 from snn_fusion.targets.loihi2.check import check
 from snn_fusion.targets.loihi2.target import Loihi2
-from snn_fusion.targets.populations import Connection, Population, Program
+from snn_fusion.targets.populations import Connection
 from snn_fusion.targets.reference import simulate as reference
+from tests.targets.programs import CASES, FIRST, network, population, readout, spikes, weights
 
 lava = pytest.mark.skipif(os.environ.get("LOIHI2") == "no", reason="LOIHI2=no")
-
-
-def weights(source: int, target: int, spread: float, seed: int = 0) -> csr_array:
-    return csr_array(np.random.default_rng(seed).standard_normal((source, target)) * spread)
-
-
-def population(name: str, *incoming: Connection, **more: object) -> Population:
-    size = incoming[0].weights.shape[1]
-    threshold = np.full(size, more.get("threshold", 1.0))
-    return Population(
-        name,
-        np.full(size, more.get("decay", 0.875)),
-        np.full(size, more.get("current_decay", 0.0)),
-        np.asarray(more.get("bias", np.zeros(size))),
-        threshold,
-        incoming,
-    )
-
-
-def readout(source: str, size: int, decay: float = 0.9375, delay: int = 0) -> Population:
-    one = population("out", Connection(source, weights(size, 4, 0.3, 9), delay), decay=decay)
-    return replace(one, threshold=np.full(4, np.inf), spikes=False)
-
-
-def network(*populations: Population, reset: str = "zero", delay: int = 0) -> Program:
-    return Program({"in": 12}, populations, populations[-1].name, 1e-3, reset, delay)
-
-
-def spikes(n: int = 3, steps: int = 16) -> dict[str, np.ndarray]:
-    return {"in": (np.random.default_rng(1).random((n, steps, 12)) < 0.3).astype(np.int32)}
-
-
-FIRST = population("a", Connection("in", weights(12, 20, 0.5)))
-CASES = {
-    "feed-forward": network(FIRST, population("b", Connection("a", weights(20, 15, 0.4))), readout("b", 15)),
-    "two senses of unlike weights": network(
-        FIRST,
-        population("b", Connection("in", weights(12, 15, 0.05))),
-        population("c", Connection("a", weights(20, 10, 0.6)), Connection("b", weights(15, 10, 0.02))),
-        readout("c", 10),
-    ),
-    "recurrent": network(
-        replace(FIRST, incoming=(*FIRST.incoming, Connection("a", weights(20, 20, 0.2, 2), 1))), readout("a", 20)
-    ),
-    "biases": network(replace(FIRST, bias=np.linspace(-0.2, 0.2, 20)), readout("a", 20)),
-    "current decay": network(replace(FIRST, current_decay=np.full(20, 0.75)), readout("a", 20)),
-    "delays": network(
-        replace(FIRST, incoming=(replace(FIRST.incoming[0], delay=3),)),
-        population("b", Connection("a", weights(20, 10, 0.5), 2), Connection("in", weights(12, 10, 0.3, 3))),
-        readout("a", 20, delay=5),
-    ),
-    "neurons without leak": network(replace(FIRST, decay=np.ones(20)), readout("a", 20, decay=1.0)),
-    "a readout without memory": network(FIRST, readout("a", 20, decay=0.0)),
-}
-
-
-@lava
-@pytest.mark.parametrize("name", CASES)
-def test_every_spike_and_membrane_value_is_lavas(name: str) -> None:
-    artefact = Loihi2().lower(CASES[name])
-    found = Loihi2().conform(artefact, spikes())
-    assert (found.spikes, found.potentials) == (0, 0)
-    assert found.compared == 3 * 16 * sum(one.size for one in CASES[name])
-    assert Loihi2().run(artefact, spikes()).spikes["a"].sum() > 20
 
 
 @lava

@@ -265,7 +265,7 @@ def test_a_profile_gives_every_number_with_its_origin() -> None:
         float(sent.sum((0, 1)) @ np.diff(artefact.arrays[f"{name}.0.indptr"]))
         for name, sent in (("a", spikes()["in"]), ("b", outputs.spikes["a"]), ("out", outputs.spikes["b"]))
     )
-    assert found["synaptic operations"].value == met / 3
+    assert found["effective ACs"].value == met / 3
     assert found["latency"].value == pytest.approx(0.019) and found["power"].value == pytest.approx(0.35 + 4 * 0.034)
     assert found["power"].provenance == "estimated" and "0.35 W" in found["power"].source
     assert found["energy"].provenance == "estimated" and "version_spin1.py" in found["energy"].source

@@ -11,6 +11,7 @@ from snn_fusion.benchmark.console import Progress, say
 from snn_fusion.benchmark.stage import split_rows
 from snn_fusion.config import Params
 from snn_fusion.data.manifest import DATA_SET
+from snn_fusion.errors import BadInput
 from snn_fusion.targets.compile import TARGETS, target
 from snn_fusion.targets.stage import leave_out, unavailable
 from snn_fusion.workspace import Workspace, code_digest, digest, write_atomic
@@ -42,26 +43,31 @@ def _measure(params: Params, ws: Workspace, name: str, out: Path) -> dict[str, A
     from snn_fusion.network.graph import load_graph
     from snn_fusion.targets.artefact import load_artefact
 
+    compiled = json.loads(ws.path("compiled", name, "compiled.json").read_text())
     graph, artefact = load_graph(ws.path("trained", "graph")), load_artefact(ws.path("compiled", name))
     tested = TestSet.of(graph, split_rows(ws), params.seed)
-    porting = Porting(graph, target(name), artefact, tested.singles)
+    if compiled["graph"] != graph.digest:
+        problem = f"is of network {compiled['graph'][:12]}, the one trained last is {graph.digest[:12]}"
+        raise BadInput(ws.path("compiled", name), problem, f"run `snn-fusion tune` and `compile --target {name}`")
+    most = tested.batches[0][0].senses  # batches of the most senses come first
+    view = "fused" if len(most) > 1 else next(iter(most))
+    porting = Porting(graph, target(name), artefact, tested.singles, view)
     with Progress(f"benchmark {name}") as progress:
         root, cache = ws.path("recordings"), ws.path("cache", "tested")
         tested.each_batch(root, graph.encoding, params.seed, porting.batch, progress, cache)
     fidelity = porting.fidelity(params.targets.max_drop)
-    view = "fused" if "fused" in porting.measurements else next(iter(porting.measurements))
     host = {"metric": "simulation", "value": porting.seconds / porting.runs, "unit": "s a recording"}
     content = {
         "schema": SCHEMA,
         "target": name,
         "graph": graph.digest,
-        "compiled": json.loads(ws.path("compiled", name, "compiled.json").read_text()),
+        "compiled": compiled,
         "fidelity": fidelity,
         "passed": all(one["passed"] for views in fidelity.values() for one in views.values()),
         "measured_on": view,
         "measurements": [
             *_accuracy_rows(fidelity, porting.target.simulator),
-            *(asdict(one) for one in porting.measurements[view]),
+            *(asdict(one) for one in porting.measurements),
             {**host, "provenance": "measured", "source": HERE},
         ],
     }

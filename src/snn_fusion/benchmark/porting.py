@@ -36,9 +36,10 @@ class Porting:
     target: Target
     artefact: Artefact
     singles: Mapping[Key, Row]
+    view: View  # whose clean recordings the target's profile is of
     answers: dict[Case, list[tuple[str, int, int, int]]] = field(default_factory=lambda: defaultdict(list))
     rates: dict[Case, dict[str, list[Float64]]] = field(default_factory=dict)
-    measurements: dict[View, Sequence[Measurement]] = field(default_factory=dict)
+    measurements: Sequence[Measurement] = ()
     seconds: float = 0.0
     runs: int = 0
 
@@ -61,8 +62,8 @@ class Porting:
         ids = [row.id for row in shown.rows]
         self.answers[case] += zip(ids, labels.tolist(), floats.tolist(), answered.tolist(), strict=True)
         self._count(case, {name: one.per_neuron() for name, one in layers.items()}, found)
-        if case[0] == "clean" and shown.view not in self.measurements:
-            self.measurements[shown.view] = self.target.profile(self.artefact, inputs, found)
+        if case == ("clean", self.view) and not self.measurements:
+            self.measurements = self.target.profile(self.artefact, inputs, found)
 
     def _count(self, case: Case, floats: Mapping[str, Array], found: Outputs) -> None:
         """Spikes of each neuron of the layers that both have."""

@@ -49,14 +49,16 @@ def activity(artefact: Artefact, inputs: Mapping[str, Array], outputs: Outputs, 
 
 
 def _operations(artefact: Artefact, sent: Mapping[str, Array]) -> tuple[float, float]:
-    """Accumulates and multiply-accumulates of all recordings."""
+    """Accumulates and multiply-accumulates of all recordings. A source that is not in `sent` is a bias: always on."""
     acs = macs = 0.0
+    n, steps = next(iter(sent.values())).shape[:2]
     for name, one in artefact.meta["populations"].items():
         for i, way in enumerate(one["incoming"]):
             indptr, weights = (artefact.arrays[f"{name}.{i}.{part}"] for part in ("indptr", "weights"))
             counted = np.concatenate([[0], np.cumsum(weights != 0)])
             fan_out = counted[indptr[1:]] - counted[indptr[:-1]]
-            values = sent[way["source"]]
+            kept = max(steps - way["delay"], 0)  # what comes later is not in the recording
+            values = sent.get(way["source"], np.ones((n, steps, 1), np.int8))[:, :kept]
             operations = float((values != 0).sum(axis=(0, 1)) @ fan_out)
             if values.max(initial=0) > 1 or values.min(initial=0) < 0:
                 macs += operations

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from snn_fusion.errors import BadInput
 from snn_fusion.targets.akida.target import Akida
 from snn_fusion.targets.artefact import load_artefact, save_artefact
-from snn_fusion.targets.contract import Artefact, Target, dequantised
+from snn_fusion.targets.contract import Artefact, Target, dequantised, with_origins
 from snn_fusion.targets.from_nir import program
 from snn_fusion.targets.loihi2.target import Loihi2
 from snn_fusion.targets.nir_file import read_nir
@@ -89,7 +89,7 @@ def compile_graph(
     """
     chip = target(name)
     warnings = [str(v) for v in chip.check(made, examples) if v.warning]
-    artefact = chip.lower(made, examples)
+    artefact = with_origins(chip.lower(made, examples), made)
     artefact = Artefact(artefact.target, {**artefact.meta, **(meta or {})}, artefact.arrays)
     digest = save_artefact(out, artefact)
     return {"target": name, "artefact": str(out), "digest": digest, **({"warnings": warnings} if warnings else {})}

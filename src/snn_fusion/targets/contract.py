@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -102,6 +102,12 @@ class Target(Protocol):
 
 
 def dequantised(artefact: Artefact, name: str, potential: Array) -> Array:
-    """A population's potentials in the network's own unit."""
+    """A population's potentials (n, T, N) in the network's own unit, and from where the network counts them."""
     scale: float = artefact.meta["populations"][name]["scale"]
-    return np.asarray(potential, np.float64) / scale
+    return np.asarray(potential, np.float64) / scale + artefact.arrays.get(f"{name}.origin", 0.0)
+
+
+def with_origins(artefact: Artefact, program: Program) -> Artefact:
+    """The artefact with what each population's potentials are counted from; a chip counts from its reset."""
+    origins = {f"{one.name}.origin": one.origin for one in program if one.origin is not None}
+    return replace(artefact, arrays={**artefact.arrays, **origins})

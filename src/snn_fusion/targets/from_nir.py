@@ -57,13 +57,30 @@ class Reader:
             self.before[b].append(a)
         self.known: dict[str, list[Path]] = {}
         self.busy: list[str] = []
+        self.shapes: dict[str, Shape] = {}
 
     def shape(self, name: str) -> Shape:
-        """Of what a population or an input sends."""
-        node = self.nodes[name]
-        if isinstance(node, nir.Input):
-            return tuple(int(n) for n in node.input_type["input"])
-        return tuple(np.shape(node.threshold if isinstance(node, nir.Threshold) else _first(node)))
+        """Of what a population or an input sends. Parameters given once are those of as many neurons as input."""
+        if name not in self.shapes:
+            node = self.nodes[name]
+            if isinstance(node, nir.Input):
+                self.shapes[name] = tuple(int(n) for n in node.input_type["input"])
+            else:
+                own = np.broadcast_shapes(*(np.shape(getattr(node, field)) for field in _fields(node)))
+                self.shapes[name] = own  # while what arrives is looked for, which may come from here
+                if int(np.prod(own)) == 1:
+                    self.shapes[name] = self._arriving(name) or (1,)
+        return self.shapes[name]
+
+    def _arriving(self, name: str) -> Shape | None:
+        for before in self.before[name]:
+            node = self.nodes[before]
+            if isinstance(node, nir.Linear | nir.Affine):
+                return (int(np.shape(node.weight)[0]),)
+            if before not in self.shapes and before not in self.busy:
+                for path in self.sent(before):
+                    return path.shape
+        return None
 
     def paths(self, name: str) -> list[Path]:
         """All that arrives at the input of a node."""
@@ -177,11 +194,12 @@ def _order(arriving: dict[str, list[Path]]) -> tuple[list[str], set[tuple[str, s
     return order, back
 
 
-def _parameters(where: str, node: Any, dt: float) -> dict[str, npt.NDArray[np.float64]]:
-    """decay, current_decay, gain, constant and threshold of a neuron node, flat, potentials counted from v_reset."""
+def _parameters(where: str, node: Any, dt: float, size: int) -> dict[str, npt.NDArray[np.float64]]:
+    """decay, current_decay, gain, constant, threshold and origin of `size` neurons, potentials counted from v_reset."""
 
     def flat(value: Any) -> npt.NDArray[np.float64]:
-        return np.ravel(np.asarray(value, np.float64))
+        given = np.ravel(np.asarray(value, np.float64))
+        return np.full(size, given[0]) if given.size == 1 else given
 
     def share(field: str) -> npt.NDArray[np.float64]:
         tau = flat(getattr(node, field))
@@ -194,12 +212,12 @@ def _parameters(where: str, node: Any, dt: float) -> dict[str, npt.NDArray[np.fl
             raise BadInput(f"{where}.{field}", found, "decays lie between 0 and 1: give the graph's own --dt")
         return part
 
-    size = int(np.prod(np.shape(node.threshold if isinstance(node, nir.Threshold) else _first(node))))
     zero, one = np.zeros(size), np.ones(size)
     found = {"decay": one, "current_decay": zero, "gain": one, "constant": zero, "threshold": np.full(size, np.inf)}
     if isinstance(node, nir.Threshold):
         return found | {"decay": zero, "threshold": flat(node.threshold)}
     start = flat(node.v_reset) if hasattr(node, "v_reset") else zero
+    found["origin"] = start
     if isinstance(node, nir.IF | nir.I):
         found["gain"] = flat(node.r) * dt
     else:
@@ -214,14 +232,17 @@ def _parameters(where: str, node: Any, dt: float) -> dict[str, npt.NDArray[np.fl
     return found
 
 
-def _first(node: Any) -> Any:
-    return next(getattr(node, name) for name in ("tau", "tau_mem", "r") if hasattr(node, name))
+def _fields(node: Any) -> list[str]:
+    """Names of a neuron's parameters."""
+    names = ("tau", "tau_mem", "tau_syn", "r", "v_leak", "v_threshold", "v_reset", "w_in", "threshold")
+    return [name for name in names if getattr(node, name, None) is not None]
 
 
 def _population(reader: Reader, name: str, paths: list[Path], back: set[tuple[str, str]]) -> Population:
     where, node = f"{reader.where}: {name}", reader.nodes[name]
-    own = _parameters(where, node, reader.dt)
-    size, shape = len(own["decay"]), reader.shape(name)
+    shape = reader.shape(name)
+    size = int(np.prod(shape))
+    own = _parameters(where, node, reader.dt, size)
     bias, incoming = own["constant"], []
     for path in paths:
         if path.matrix.shape[1] != size or (len(path.shape) > 1 and len(shape) > 1 and path.shape != shape):
@@ -240,7 +261,9 @@ def _population(reader: Reader, name: str, paths: list[Path], back: set[tuple[st
         lowest = own["threshold"].min()
         raise BadInput(where, f"a threshold {lowest:g} above its reset", "it must be above 0: silence must stay silent")
     spikes = not isinstance(node, nir.LI | nir.CubaLI | nir.I)
-    return Population(name, own["decay"], own["current_decay"], bias, own["threshold"], tuple(incoming), spikes)
+    origin = own["origin"] if own.get("origin", np.zeros(1)).any() else None
+    parameters = own["decay"], own["current_decay"], bias, own["threshold"]
+    return Population(name, *parameters, tuple(incoming), spikes, origin=origin)
 
 
 def _output(reader: Reader, name: str, populations: list[Population]) -> str:

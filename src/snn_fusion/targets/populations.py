@@ -46,6 +46,7 @@ class Population:
     spikes: bool = True
     levels: int = 1
     step: Float64 | None = None  # (N,), of graded neurons
+    origin: Float64 | None = None  # (N,)
 
     @property
     def size(self) -> int:

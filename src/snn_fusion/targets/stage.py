@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from snn_fusion.config import Params
+from snn_fusion.errors import BadInput
 from snn_fusion.network.graph import load_graph
 from snn_fusion.targets.artefact import save_artefact
 from snn_fusion.targets.compile import target
@@ -74,6 +75,9 @@ def compile_(params: Params, ws: Workspace, name: str) -> dict[str, Any]:
 
     def work(out: Path) -> dict[str, Any]:
         program, meta = load_program(ws.path("tuned", family, name))
+        if ws.stamp(f"tuned/{family}")["inputs"].get("trained") != ws.digest("trained"):
+            where = ws.path("tuned", family)
+            raise BadInput(where, "was tuned from another network", f"run `snn-fusion tune --target {family}`")
         graph, data = load_graph(ws.path("trained", "graph")), read_training_data(params, ws)
         examples = present_samples(meta["presentation"], data, example_samples(data, params.seed), graph)
         warnings = [str(v) for v in chip.check(program, examples) if v.warning]

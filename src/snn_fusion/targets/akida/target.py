@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from snn_fusion.targets import toolchain
+from snn_fusion.targets.activity import activity
 from snn_fusion.targets.akida.lower import check, lower
 from snn_fusion.targets.akida.simulate import simulate, whole_inputs
 from snn_fusion.targets.contract import Artefact, Examples, Measurement, Mismatches, Outputs, Violation
@@ -67,23 +68,22 @@ class Akida:
 
     def profile(self, artefact: Artefact, inputs: Arrays, outputs: Outputs) -> Sequence[Measurement]:
         """Spikes and synaptic operations by our simulator; what each virtual device needs, where akida is installed."""
-        recordings = len(next(iter(outputs.spikes.values())))
-        populations, sent = artefact.meta["populations"], {**whole_inputs(artefact, inputs), **outputs.spikes}
-        synapses = {key: len(a) for key, a in artefact.arrays.items() if key.endswith(".weights")}
-        neurons = sum(one["size"] for one in populations.values())
-        events = sum(int((outputs.spikes[name] > 0).sum()) for name in populations)
+        neurons = sum(one["size"] for one in artefact.meta["populations"].values())
+        synapses = sum(len(a) for key, a in artefact.arrays.items() if key.endswith(".weights"))
         found = [
             Measurement("neurons", neurons, "", "emulated", "artefact"),
-            Measurement("synapses", sum(synapses.values()), "", "emulated", "artefact"),
-            Measurement("spikes", events / recordings, "a recording", "emulated", "simulator; a graded spike is one"),
-            Measurement("synaptic operations", _operations(artefact, sent) / recordings, "a recording", "emulated",
-                        "synapses that graded spikes reached, in the simulator"),
-        ]  # fmt: skip
+            Measurement("synapses", synapses, "", "emulated", "artefact"),
+            *activity(artefact, whole_inputs(artefact, inputs), outputs, self.simulator),
+        ]
         found += _resources(artefact)
         for metric, unit in (("energy", "J"), ("power", "W"), ("latency", "s")):
             source = "akida gives it for a device that is plugged in, not for virtual ones"
             found.append(Measurement(metric, None, unit, "unavailable", source))
         return found
+
+    def mapping(self, artefact: Artefact) -> list[dict[str, Any]]:
+        """See `mapping`."""
+        return mapping(artefact)
 
 
 def mapping(artefact: Artefact) -> list[dict[str, Any]]:
@@ -109,36 +109,25 @@ def _mapped(devices: list[dict[str, Any]]) -> list[str]:
     return [one["device"] for one in devices]
 
 
-def _operations(artefact: Artefact, sent: Arrays) -> int:
-    """Synapses that an event meets, summed over events; an input or activation above 0 is one event."""
-    total = 0
-    for name, one in artefact.meta["populations"].items():
-        for i, way in enumerate(one["incoming"]):
-            events = sent[way["source"]]
-            reached = (events[:, : events.shape[1] - way["delay"]] > 0).sum(axis=(0, 1))
-            total += int(reached @ np.diff(artefact.arrays[f"{name}.{i}.indptr"]).astype(np.int64))
-    return total
-
-
 def _resources(artefact: Artefact) -> list[Measurement]:
     source = f"{TOOL}, virtual device, hw_only"
     try:
         devices = mapping(artefact)
     except toolchain.ToolchainMissing:
-        return [Measurement("processors", None, "", "unavailable", "akida is not installed")]
+        return [Measurement("cores", None, "", "unavailable", "akida is not installed")]
     found = []
     for one in devices:
         if not one["maps"]:
-            found.append(Measurement(f"processors on {one['device']}", None, "", "unavailable", one["why"]))
+            found.append(Measurement(f"cores on {one['device']}", None, "", "unavailable", one["why"]))
             continue
         count = sum(len(layer["processors"]) for layer in one["layers"])
         inside = sum(layer["weight_bytes"] for layer in one["layers"])
         for metric, value, unit in (
-            ("processors", count, ""),
-            ("weight memory", inside, "bytes"),
+            ("cores", count, ""),
+            ("memory", inside, "bytes"),
             ("external memory", one["external_bytes"], "bytes"),
             ("program", one["program_bytes"], "bytes"),
         ):
-            name = f"{metric} on {one['device']}"
-            found.append(Measurement(name, value, unit, "vendor_simulated", source))
+            name = metric if one is devices[0] else f"{metric} on {one['device']}"
+            found.append(Measurement(name, value, unit, "vendor_simulated", f"{source} {one['device']}"))
     return found

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from snn_fusion.targets.activity import activity
 from snn_fusion.targets.contract import Artefact, Measurement, Outputs, Provenance
 from snn_fusion.targets.spinnaker import limits
 from snn_fusion.targets.spinnaker.inputs import BIAS
@@ -34,7 +35,7 @@ def profile(artefact: Artefact, inputs: Mapping[str, npt.NDArray[Any]], outputs:
     neurons = sum(one["size"] for one in meta["populations"].values())
     spikes = sum(int(outputs.spikes[name].sum()) for name in meta["order"]) / n
     sent = sum(int(np.asarray(values).sum()) for values in inputs.values()) / n
-    operations, slowdown = activity(artefact, inputs, outputs)
+    slowdown = slowdown_of(artefact, inputs, outputs)
     cores, chips = cores_and_chips(artefact)
     seconds = (steps + max(meta["depth"].values())) * limits.TIME_STEP * slowdown
     watts = chips * WATTS_PER_IDLE_CHIP + cores * WATTS_PER_CORE_ACTIVE_OVERHEAD
@@ -48,7 +49,7 @@ def profile(artefact: Artefact, inputs: Mapping[str, npt.NDArray[Any]], outputs:
         ("neurons", neurons, "", "emulated", "artefact"),
         ("synapses", words, "", "emulated", "artefact, without those that round to 0"),
         (
-            "synaptic memory",
+            "memory",
             4 * words,
             "bytes",
             "estimated",
@@ -56,15 +57,13 @@ def profile(artefact: Artefact, inputs: Mapping[str, npt.NDArray[Any]], outputs:
         ),
         ("cores", cores, "", "estimated", f"{split}, without those of the system"),
         ("chips", chips, "", "estimated", f"cores / {limits.CORES_A_CHIP}"),
-        ("spikes", spikes, "a recording", "emulated", EMULATOR),
         ("input spikes", sent, "a recording", "emulated", "inputs"),
-        ("synaptic operations", operations, "a recording", "emulated", f"{EMULATOR}: spikes times their synapses"),
         ("time scale factor", slowdown, "", "estimated", f"synapses that the busiest core meets in a step / {rate}"),
         ("latency", seconds, "s", "estimated", "(steps + depth) * 1 ms * time scale factor"),
         ("power", watts, "W", "estimated", f"{model} ({CONSTANTS})"),
         ("energy", joules, "J", "estimated", f"power * latency, and the spikes ({CONSTANTS})"),
     ]
-    return [Measurement(*row) for row in rows]
+    return [*(Measurement(*row) for row in rows), *activity(artefact, inputs, outputs, EMULATOR)]
 
 
 def cores_and_chips(artefact: Artefact) -> tuple[int, int]:
@@ -75,9 +74,9 @@ def cores_and_chips(artefact: Artefact) -> tuple[int, int]:
     return cores, -(-cores // limits.CORES_A_CHIP)
 
 
-def activity(artefact: Artefact, inputs: Mapping[str, npt.NDArray[Any]], outputs: Outputs) -> tuple[float, int]:
-    """Synaptic operations a recording, and how many times slower than 1 ms a step the busiest core has to run."""
-    meta, total, busiest = artefact.meta, 0, 0.0
+def slowdown_of(artefact: Artefact, inputs: Mapping[str, npt.NDArray[Any]], outputs: Outputs) -> int:
+    """How many times slower than 1 ms a step the busiest core has to run."""
+    meta, busiest = artefact.meta, 0.0
     n, steps = next(iter(outputs.spikes.values())).shape[:2]
     sent = {**{name: np.asarray(values) for name, values in inputs.items()}, **outputs.spikes}
     for name, one in meta["populations"].items():
@@ -87,6 +86,5 @@ def activity(artefact: Artefact, inputs: Mapping[str, npt.NDArray[Any]], outputs
             each = np.full((n, steps), fan_out[0]) if way["source"] == BIAS else sent[way["source"]] @ fan_out
             kept = max(steps - way["delay"], 0)
             met[:, steps - kept :] += each[:, :kept]
-        total += int(met.sum())
         busiest = max(busiest, float(met.max(initial=0)) / -(-one["size"] // limits.NEURONS_A_CORE))
-    return total / n, max(1, math.ceil(busiest / (limits.SYNAPSES_A_SECOND * limits.TIME_STEP)))
+    return max(1, math.ceil(busiest / (limits.SYNAPSES_A_SECOND * limits.TIME_STEP)))

@@ -19,7 +19,7 @@ from snn_fusion.targets.spinnaker.conform import close_to_brian2, parameters_tha
 from snn_fusion.targets.spinnaker.emulate import emulate
 from snn_fusion.targets.spinnaker.inputs import spikes_of
 from snn_fusion.targets.spinnaker.lower import lower
-from snn_fusion.targets.spinnaker.profile import activity, profile
+from snn_fusion.targets.spinnaker.profile import profile, slowdown_of
 
 TOOL = "spynnaker 7.4.1, virtual SpiNN-5 board (words); pyNN.brian2 0.13.0 (spikes, potentials)"
 SECONDS = 600.0
@@ -89,7 +89,7 @@ class SpiNNaker:
         where = machine or os.environ.get(MACHINE)
         if not where:
             raise toolchain.ToolchainMissing(f"spinnaker: no board is named ({MACHINE}=address or URL of spalloc)")
-        slowdown = activity(artefact, inputs, self.run(artefact, inputs))[1]
+        slowdown = slowdown_of(artefact, inputs, self.run(artefact, inputs))
         found = self._call(artefact, inputs, "machine", {**_board(BOARD, slowdown), "machine": where})
         order = artefact.meta["order"]
         spikes = {name: found[f"spikes.{name}"].astype(np.int32) for name in order}

@@ -1,0 +1,126 @@
+"""One suite for every chip: a program is refused with a reason, or the vendor's own tool gives the same throughout."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from snn_fusion.errors import BadInput
+from snn_fusion.targets.artefact import save_artefact
+from snn_fusion.targets.compile import TARGETS
+from snn_fusion.targets.contract import Target, dequantised
+from snn_fusion.targets.names import NAMES
+from snn_fusion.targets.populations import Program
+from snn_fusion.targets.reference import simulate as reference
+from snn_fusion.targets.toolchain import ToolchainMissing, installed
+from tests.targets.programs import CASES, FIRST, network, readout, spikes
+
+PROGRAMS: dict[str, Program] = {
+    **CASES,
+    "neurons without memory": network(replace(FIRST, decay=np.zeros(20)), readout("a", 20, decay=0.0)),
+    "graded neurons": network(
+        replace(FIRST, decay=np.zeros(20), threshold=np.full(20, 0.5), levels=15, step=np.full(20, 0.5)),
+        readout("a", 20, decay=0.0),
+    ),
+    "a subtracting reset": network(FIRST, readout("a", 20), reset="subtract"),
+}
+SPIKING = {"feed-forward", "two senses of unlike weights", "recurrent", "biases", "delays", "a readout without memory"}
+RUNS = {  # what each chip takes; all else it must refuse
+    "loihi2": {*SPIKING, "current decay", "neurons without leak"},
+    "akida": {"neurons without memory", "graded neurons"},
+    "akida2": {"neurons without memory", "graded neurons"},
+    "spinnaker": {*SPIKING, "neurons without memory"},
+}
+TAKEN = [(name, case) for name in NAMES for case in PROGRAMS if case in RUNS[name]]
+REFUSED = [(name, case) for name in NAMES for case in PROGRAMS if case not in RUNS[name]]
+
+
+def test_the_suite_knows_every_target() -> None:
+    assert tuple(TARGETS) == NAMES == tuple(RUNS)
+
+
+@pytest.mark.parametrize(("name", "case"), TAKEN)
+def test_every_value_is_the_vendors(name: str, case: str) -> None:
+    chip, program = with_sdk(name), PROGRAMS[case]
+    artefact = chip.lower(program)
+    found = chip.conform(artefact, spikes())
+    assert (found.spikes, found.potentials, found.words) == (0, 0, 0)
+    assert found.compared == 3 * 16 * sum(one.size for one in program)
+    assert chip.run(artefact, spikes()).spikes["a"].sum() > 20
+
+
+@pytest.mark.parametrize(("name", "case"), TAKEN)
+def test_what_a_chip_takes_it_runs_as_the_reference_does(name: str, case: str) -> None:
+    chip, program = TARGETS[name], PROGRAMS[case]
+    artefact = chip.lower(program, spikes())
+    found, wanted = chip.run(artefact, spikes()), reference(program, spikes())
+    eight_bits = name.startswith("akida")  # and less; the others hold more
+    for one in program:
+        assert (found.spikes[one.name] != wanted.spikes[one.name]).mean() < (0.05 if eight_bits else 0.005)
+        off = np.abs(dequantised(artefact, one.name, found.potential[one.name]) - wanted.potential[one.name])
+        assert np.median(off) < (0.2 if eight_bits else 0.005)
+
+
+@pytest.mark.parametrize(("name", "case"), REFUSED)
+def test_what_a_chip_cannot_express_is_refused_with_layer_limit_and_value(name: str, case: str) -> None:
+    found = [v for v in TARGETS[name].check(PROGRAMS[case]) if not v.warning]
+    assert found and all(v.layer and v.what and v.limit and v.value for v in found)
+    with pytest.raises(BadInput) as refused:
+        TARGETS[name].lower(PROGRAMS[case])
+    assert all(str(v) in str(refused.value) for v in found)
+
+
+@pytest.mark.parametrize(("name", "case"), TAKEN)
+def test_an_artefact_is_whole_numbers_and_the_same_every_time(name: str, case: str, tmp_path) -> None:
+    made = [TARGETS[name].lower(PROGRAMS[case], spikes()) for _ in range(2)]
+    assert len({save_artefact(tmp_path / str(i), one) for i, one in enumerate(made)}) == 1
+    assert all(array.dtype.kind in "iu" for array in made[0].arrays.values())
+
+
+@pytest.mark.parametrize(("name", "case"), TAKEN)
+def test_recordings_do_not_know_of_each_other(name: str, case: str) -> None:
+    chip, many = TARGETS[name], spikes(5)
+    artefact = chip.lower(PROGRAMS[case])
+    together = chip.run(artefact, many).potential["out"]
+    for i in range(5):
+        alone = chip.run(artefact, {"in": many["in"][i : i + 1]}).potential["out"]
+        np.testing.assert_array_equal(together[i : i + 1], alone)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("bad", ["missing", "channels", "fractions"])
+def test_input_that_a_chip_cannot_take_is_refused(name: str, bad: str) -> None:
+    chip = TARGETS[name]
+    artefact = chip.lower(PROGRAMS[sorted(RUNS[name])[0]])
+    inputs = {
+        "missing": {"other": spikes()["in"]},
+        "channels": {"in": spikes()["in"][:, :, :5]},
+        "fractions": {"in": spikes()["in"] * 0.5},
+    }
+    with pytest.raises(BadInput, match="in"):
+        chip.run(artefact, inputs[bad])
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_profile_counts_the_same_things_on_every_chip_and_invents_none(name: str) -> None:
+    chip = TARGETS[name]
+    artefact = chip.lower(PROGRAMS[sorted(RUNS[name])[0]])
+    found = {one.metric: one for one in chip.profile(artefact, spikes(), chip.run(artefact, spikes()))}
+    assert {"neurons", "synapses", "cores", "latency", "power", "energy", "spikes", "effective ACs"} <= found.keys()
+    assert {"effective MACs", "neuron updates", "activation sparsity"} <= found.keys()
+    for one in found.values():
+        assert (one.value is None) == (one.provenance == "unavailable") and one.source
+        assert one.provenance != "measured"  # nothing here is a board
+
+
+def with_sdk(name: str) -> Target:
+    try:
+        installed(TARGETS[name].toolchain)
+    except ToolchainMissing as missing:
+        if os.environ.get(TARGETS[name].toolchain.upper()) == "no" or name.startswith("akida"):
+            pytest.skip(str(missing))
+        raise
+    return TARGETS[name]
