@@ -57,11 +57,12 @@ def test_what_a_chip_takes_it_runs_as_the_reference_does(name: str, case: str) -
     chip, program = TARGETS[name], PROGRAMS[case]
     artefact = chip.lower(program, spikes())
     found, wanted = chip.run(artefact, spikes()), reference(program, spikes())
-    eight_bits = name.startswith("akida")  # and less; the others hold more
+    few_bits = name.startswith("akida")  # 4 or 8 a weight, where the others have 15
     for one in program:
-        assert (found.spikes[one.name] != wanted.spikes[one.name]).mean() < (0.05 if eight_bits else 0.005)
+        apart = np.abs(found.spikes[one.name] - wanted.spikes[one.name])  # of graded neurons, in levels
+        assert (apart > (one.levels > 1)).mean() < (0.05 if few_bits else 0.005)
         off = np.abs(dequantised(artefact, one.name, found.potential[one.name]) - wanted.potential[one.name])
-        assert np.median(off) < (0.2 if eight_bits else 0.005)
+        assert np.median(off) < (0.2 if few_bits else 0.005)
 
 
 @pytest.mark.parametrize(("name", "case"), REFUSED)
