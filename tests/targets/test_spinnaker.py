@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 from dataclasses import replace
 
@@ -244,6 +245,21 @@ def test_a_word_that_the_tool_wrote_otherwise_is_counted() -> None:
         words_that_differ(artefact, "a", {"words.a": table})[0] == 2
     )  # ours that is not there, theirs that is not ours
     assert words_that_differ(artefact, "a", {"words.a": table[:3]})[0] == len(words) - 3
+
+
+def test_synapses_handed_to_the_tool_in_blocks_make_the_rows_that_they_make_at_once(monkeypatch) -> None:
+    monkeypatch.syspath_prepend(toolchain.project_root() / "toolchains" / "spinnaker")
+    in_blocks = importlib.import_module("rows").in_blocks
+
+    def whole(_self, row, n_rows, data, most):  # as in the tool
+        return [data[row == i][:most].reshape(-1) for i in range(n_rows)]
+
+    row = np.random.default_rng(0).integers(0, 200, 1000).astype(np.uint32)
+    row = row[(row != 5) & (row < 190)]  # rows without synapses, the last ones among them
+    data = np.arange(4 * len(row)).astype(np.uint8).reshape(-1, 4)
+    for n_rows in (0, 1, 64, 150, 200):
+        wanted, found = (convert(None, row, n_rows, data, 6) for convert in (whole, in_blocks(whole)))
+        assert [a.tolist() for a in found] == [a.tolist() for a in wanted]
 
 
 def test_a_potential_further_from_brian2_than_truncation_explains_is_counted() -> None:

@@ -19,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 from decode import BIAS, app_keys, decode, sources, waits
+from rows import hurry
 
 ONE = 1 << 15
 
@@ -133,6 +134,7 @@ def spinnaker(job, meta, arrays, inputs):
     configure(board)
     import pyNN.spiNNaker as sim  # noqa: N813
 
+    hurry()
     n, steps = next(iter(inputs.values())).shape[:2]
     length = steps + max(meta["depth"].values()) + 1
     sim.setup(timestep=1.0, time_scale_factor=board["slowdown"])
@@ -157,19 +159,26 @@ def spinnaker(job, meta, arrays, inputs):
 
 
 def collect(result, cells, meta, b, n, steps):
-    """Spikes and potentials of a recording, each population's from its own first step on. Both tools record V before
-    they update it: a step's is in the next row."""
+    """Spikes and potentials of a recording. The tool records V before it updates it: a step's is in the next row."""
     for name in meta["order"]:
-        begin = meta["depth"][name]
         segment = cells[name].get_data(clear=True).segments[-1]
-        shape = (n, steps, meta["populations"][name]["size"])
-        spikes = result.setdefault(f"spikes.{name}", np.zeros(shape, np.uint8))
-        potential = result.setdefault(f"potential.{name}", np.zeros(shape))
-        for i, train in enumerate(segment.spiketrains):
-            at = np.rint(np.asarray(train.rescale("ms"))).astype(int) - begin
-            spikes[b, at[(at >= 0) & (at < steps)], i] = 1
-        traces = np.asarray(segment.analogsignals[0])[begin + 1 :][:steps]
-        potential[b, : len(traces)] = traces
+        at = [np.rint(np.asarray(train.rescale("ms"))).astype(int) for train in segment.spiketrains]
+        who = np.repeat(np.arange(len(at)), [len(one) for one in at])
+        traces = np.asarray(segment.analogsignals[0])[1:]
+        keep(result, meta, name, b, (n, steps), (np.concatenate(at), who), traces)
+
+
+def keep(result, meta, name, b, shape, spikes, traces):
+    """What a population did in recording b, from its own first step on: steps and neurons of its spikes, and (T, N)."""
+    begin, steps = meta["depth"][name], shape[1]
+    shape = (*shape, meta["populations"][name]["size"])
+    spiked = result.setdefault(f"spikes.{name}", np.zeros(shape, np.uint8))
+    potential = result.setdefault(f"potential.{name}", np.zeros(shape))
+    at, who = spikes[0] - begin, spikes[1]
+    inside = (at >= 0) & (at < steps)
+    spiked[b, at[inside], who[inside]] = 1
+    kept = traces[begin:][:steps]
+    potential[b, : len(kept)] = kept
 
 
 # brian2
@@ -178,30 +187,34 @@ def collect(result, cells, meta, b, n, steps):
 def brian2(job, meta, arrays, inputs):
     import brian2
     import pyNN.brian2 as sim
-    from pyNN.connectors import Connector
 
     brian2.prefs.codegen.target = "numpy"  # nothing to compile
     brian2.defaultclock.dt = 1 * brian2.ms  # the clock of sources of spikes
-
-    class Direct(Connector):
-        """All synapses at once; PyNN's own connector sets them one by one."""
-
-        def __init__(self, *columns):
-            super().__init__()
-            self.columns = columns
-
-        def connect(self, projection):
-            source, target, weights, delay = self.columns
-            made = projection._brian2_synapses[0][0]
-            made.connect(i=source, j=target)
-            made.weight = weights * brian2.mV
-            made.delay = delay * brian2.ms
-
-    n, steps = next(iter(inputs.values())).shape[:2]
     sim.setup(timestep=1.0)
     # Leak, then what arrives, then threshold and reset. By default what arrives comes behind the threshold, and a reset
     # wipes it out; and in a step that begins with it, it is lost to a neuron that has just spiked.
     sim.simulator.state.network.schedule = ["start", "groups", "synapses", "thresholds", "resets", "end"]
+    cells = brian2_cells(sim, meta, arrays, inputs)
+    brian2_synapses(sim, meta, arrays, cells)
+    n, steps = next(iter(inputs.values())).shape[:2]
+    result = {}
+    # Spikes go to brian2's own groups, and come from its monitors: PyNN would make an object of each neuron's.
+    for b in range(n):
+        for name, each in times(meta, inputs, b, steps).items():
+            if name in cells:
+                channel = np.repeat(np.arange(len(each)), [len(one) for one in each])
+                cells[name].brian2_group.set_spikes(channel, np.concatenate(each) * brian2.ms)
+        sim.run(steps + max(meta["depth"].values()))
+        for name in meta["order"]:
+            monitors = cells[name].recorder._devices
+            at, who = np.rint(monitors["spikes"].t / brian2.ms).astype(int), np.asarray(monitors["spikes"].i)
+            keep(result, meta, name, b, (n, steps), (at, who), np.asarray(monitors["v"].v / brian2.mV).T)
+            cells[name].recorder.clear()
+        sim.reset()
+    return result
+
+
+def brian2_cells(sim, meta, arrays, inputs):
     cells = {}
     for name, channels in sources(meta, inputs).items():
         channels = max(channels, 2)  # of one channel PyNN makes no array
@@ -221,6 +234,27 @@ def brian2(job, meta, arrays, inputs):
         cells[name] = sim.Population(len(tau), cell, label=name)
         cells[name].initialize(v=0.0)
         cells[name].record(["spikes", "v"])
+    return cells
+
+
+def brian2_synapses(sim, meta, arrays, cells):
+    from brian2 import ms, mV
+    from pyNN.connectors import Connector
+
+    class Direct(Connector):
+        """All synapses at once; PyNN's own connector sets them one by one."""
+
+        def __init__(self, *columns):
+            super().__init__()
+            self.columns = columns
+
+        def connect(self, projection):
+            source, target, weights, delay = self.columns
+            made = projection._brian2_synapses[0][0]
+            made.connect(i=source, j=target)
+            made.weight = weights * mV
+            made.delay = delay * ms
+
     for name in meta["order"]:
         for i, way in enumerate(meta["populations"][name]["incoming"]):
             source, target, words = synapses(arrays, f"{name}.{i}")
@@ -231,15 +265,6 @@ def brian2(job, meta, arrays, inputs):
             weights = weights * (1 - arrays[f"{name}.decay"] / ONE)[target]
             columns = (source, target, weights, float(waits(meta, name, way) - 1))
             sim.Projection(cells[way["source"]], cells[name], Direct(*columns), sim.StaticSynapse())
-    result = {}
-    for b in range(n):
-        for name, each in times(meta, inputs, b, steps).items():
-            if name in cells:
-                cells[name].set(spike_times=[*each, *[[]] * (cells[name].size - len(each))])
-        sim.run(steps + max(meta["depth"].values()))
-        collect(result, cells, meta, b, n, steps)
-        sim.reset()
-    return result
 
 
 def main():

@@ -30,13 +30,13 @@ def words_that_differ(artefact: Artefact, name: str, compiled: Mapping[str, Arra
         wait = way["delay"] + meta["depth"][name] - meta["depth"].get(way["source"], 0)
         from_, later = np.full(len(words), order.index(way["source"])), np.full(len(words), wait)
         ours.append(np.column_stack([from_, source, indices, later, words]).astype(np.int64))
-    mine, count_mine = np.unique(np.concatenate([*ours, np.zeros((0, 5), np.int64)]), axis=0, return_counts=True)
-    theirs, count_theirs = np.unique(compiled[f"words.{name}"].astype(np.int64), axis=0, return_counts=True)
-    total = np.concatenate([mine, theirs])
-    signed = np.concatenate([count_mine, -count_theirs])
-    _, where = np.unique(total, axis=0, return_inverse=True)
-    apart = np.abs(np.bincount(where.ravel(), signed)).sum()
-    return int(apart), int(count_mine.sum())
+    mine = np.concatenate([*ours, np.zeros((0, 5), np.int64)])
+    both = np.concatenate([mine, compiled[f"words.{name}"].astype(np.int64)])
+    # Alike rows lie side by side then. np.unique of rows is some times slower.
+    ranked = np.lexsort(both.T[::-1])
+    both, signed = both[ranked], np.where(ranked < len(mine), 1, -1)
+    group = np.cumsum(np.concatenate([[False], (both[1:] != both[:-1]).any(axis=1)])[: len(both)])
+    return int(np.abs(np.bincount(group, signed)).sum()), len(mine)
 
 
 def parameters_that_differ(artefact: Artefact, name: str, compiled: Mapping[str, Array]) -> tuple[int, int]:
