@@ -37,7 +37,7 @@ lint: setup ## ruff, mypy (strict on src) and the layers between the packages
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 
-bench: setup ## time event binning, encoding and the engine against their peers (options: make bench ARGS="--only engine")
+bench: setup ## time binning, encoding, engine and chip simulators against their peers (options: make bench ARGS="--only engine")
 	@$(BIN)/python benchmarks/run.py $(ARGS)
 
 clean-workspace: ## delete workspace/: recordings, models, run history (not .venv); asks nothing

@@ -1,6 +1,6 @@
 """`make bench`: the peers go into environments of their own, never into the project's.
 
-benchmarks/run.py [--only binning|encoding|engine] [options of the engine's table: benchmarks/run.py --help]
+benchmarks/run.py [--only binning|encoding|engine|targets] [options of the engine's table: benchmarks/run.py --help]
 """
 
 from __future__ import annotations
@@ -61,7 +61,11 @@ def engine(options: list[str]) -> int:
     return subprocess.call([sys.executable, "-m", "engine", *options], env={**os.environ, "PYTHONPATH": path})
 
 
-PARTS = {"binning": binning, "encoding": encoding, "engine": engine}
+def targets(_: list[str]) -> int:
+    return subprocess.call([sys.executable, str(HERE / "bench_targets.py")])
+
+
+PARTS = {"binning": binning, "encoding": encoding, "engine": engine, "targets": targets}
 
 
 def main() -> int:

@@ -13,7 +13,9 @@ from snn_fusion.encoding.spikes import Spikes
 from snn_fusion.errors import BadInput
 from snn_fusion.network.fusion import FusionNetwork
 from snn_fusion.network.graph import to_nir
+from snn_fusion.targets.contract import dequantised, with_origins
 from snn_fusion.targets.from_nir import program
+from snn_fusion.targets.loihi2.target import Loihi2
 from snn_fusion.targets.populations import Program
 from snn_fusion.targets.reference import simulate
 
@@ -38,6 +40,37 @@ def chain(*nodes: object, shape: tuple[int, ...] = (4,), dt: float = DT, **seman
 
 def spikes(n: int, steps: int, channels: int, density: float = 0.3) -> np.ndarray:
     return (np.random.default_rng(0).random((n, steps, channels)) < density).astype(float)
+
+
+@pytest.mark.parametrize("shape", [(), (1,)])
+def test_a_parameter_given_once_is_that_of_every_neuron(shape: tuple[int, ...]) -> None:
+    rng = np.random.default_rng(0)
+    weight, out = nir.Linear(rng.standard_normal((5, 4))), nir.Linear(rng.standard_normal((2, 5)))
+    once = {"r": 10.0, "v_leak": 0.0, "v_threshold": 1.0, "v_reset": 0.0}
+    uniform = nir.LIF(np.full(shape, 0.01), **{k: np.full(shape, v) for k, v in once.items()})
+    x = {"in": spikes(2, 10, 4)}
+    wanted = simulate(chain(weight, lif(5), out), x).potential["out"]
+    made = chain(weight, uniform, out)
+    assert made["n1"].size == 5
+    np.testing.assert_array_equal(simulate(made, x).potential["out"], wanted)
+
+
+def test_recurrent_neurons_with_parameters_given_once_are_as_many_as_their_input() -> None:
+    once = nir.LIF(*(np.array(v) for v in (0.01, 10.0, 0.0, 1.0)), v_reset=np.array(0.0))
+    nodes = {"in": nir.Input(np.array([4])), "n": once, "back": nir.Linear(np.eye(4)), "out": nir.Output(np.array([4]))}
+    edges = [("in", "n"), ("n", "back"), ("back", "n"), ("n", "out")]
+    made = program("g.nir", nir.NIRGraph(nodes, edges, type_check=False), DT, "zero", 0)
+    assert made["n"].size == 4 and {c.delay for c in made["n"].incoming} == {0, 1}
+
+
+def test_potentials_are_counted_from_the_reset_and_shown_from_where_the_graph_does() -> None:
+    made = chain(nir.Linear(np.eye(4)), lif(4, v_reset=-0.5, v_threshold=0.5, v_leak=-0.5))
+    np.testing.assert_array_equal(made["n1"].origin, np.full(4, -0.5))
+    np.testing.assert_allclose(made["n1"].threshold, 1.0)
+    chip = Loihi2()
+    artefact = with_origins(chip.lower(made), made)
+    shown = dequantised(artefact, "n1", chip.run(artefact, {"in": np.zeros((1, 3, 4))}).potential["n1"])
+    np.testing.assert_allclose(shown, -0.5)
 
 
 def test_the_pipelines_network_computes_what_it_computed_in_torch() -> None:

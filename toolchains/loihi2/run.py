@@ -2,12 +2,14 @@
 
 JOB is an .npz: `meta` (the artefact's JSON), its arrays, and `input.NAME` (n, T, channels). RESULT gets, for every
 population, `spikes.NAME` and `potential.NAME` (n, T, N): v after the reset, or u where the artefact says that the
-answer is the current. Needs lava-nc alone. One run a process: lava's runtime cannot be started twice.
+answer is the current; and `seconds`, what lava's run took. Needs lava-nc alone. One run a process: lava's runtime cannot
+be started twice.
 """
 
 import dataclasses
 import json
 import sys
+import time
 from functools import partial
 
 import numpy as np
@@ -148,8 +150,10 @@ def main():
     deepest = max(meta["depth"].values())
     total = n * (steps + gap) + deepest + 1
     traces = trace(cells, meta, total)
-    next(iter(cells.values())).run(condition=RunSteps(num_steps=total), run_cfg=Loihi2SimCfg(select_tag="fixed_pt"))
-    result = {}
+    config = Loihi2SimCfg(select_tag="fixed_pt")
+    started = time.perf_counter()
+    next(iter(cells.values())).run(condition=RunSteps(num_steps=total), run_cfg=config)
+    result = {"seconds": np.array(time.perf_counter() - started)}
     for name, kinds in traces.items():
         begin = meta["depth"][name]  # lava counts steps from 1: its row 0 is step 1, and a layer is that late
         for kind, rows in kinds.items():

@@ -6,7 +6,8 @@ JOB is an .npz: `meta` (the artefact's JSON), its arrays, `input.NAME` (n, T, ch
     compile   the same, and what is decoded from the compiled data: for each population `words.NAME` (synapses, 5) of
               source population, source, target, delay and word with its sign, `neurons.NAME` (N, 10) of s16.15
               parameters, and `shifts.NAME` (cores, 2)
-    brian2    the same network in pyNN.brian2; RESULT gets `spikes.NAME` and `potential.NAME` (n, T, N), after the reset
+    brian2    the same network in pyNN.brian2; RESULT gets `spikes.NAME` and `potential.NAME` (n, T, N), after the
+              reset, and the `seconds` that each recording took
     machine   on a board; RESULT as of brian2, with `mapping`
 
 `board` (JSON) has the version of the (virtual) board, how many times slower than 1 ms a step it runs, and for `machine`
@@ -15,6 +16,7 @@ its address or the URL of a spalloc server.
 
 import json
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -188,7 +190,8 @@ def brian2(job, meta, arrays, inputs):
     import brian2
     import pyNN.brian2 as sim
 
-    brian2.prefs.codegen.target = "numpy"  # nothing to compile
+    # `numpy` has nothing to compile; `cython` is faster where there is time for that, and a compiler.
+    brian2.prefs.codegen.target = json.loads(str(job["board"])).get("codegen", "numpy")
     brian2.defaultclock.dt = 1 * brian2.ms  # the clock of sources of spikes
     sim.setup(timestep=1.0)
     # Leak, then what arrives, then threshold and reset. By default what arrives comes behind the threshold, and a reset
@@ -198,20 +201,23 @@ def brian2(job, meta, arrays, inputs):
     brian2_synapses(sim, meta, arrays, cells)
     n, steps = next(iter(inputs.values())).shape[:2]
     result = {}
+    seconds = []
     # Spikes go to brian2's own groups, and come from its monitors: PyNN would make an object of each neuron's.
     for b in range(n):
         for name, each in times(meta, inputs, b, steps).items():
             if name in cells:
                 channel = np.repeat(np.arange(len(each)), [len(one) for one in each])
                 cells[name].brian2_group.set_spikes(channel, np.concatenate(each) * brian2.ms)
+        started = time.perf_counter()
         sim.run(steps + max(meta["depth"].values()))
+        seconds.append(time.perf_counter() - started)
         for name in meta["order"]:
             monitors = cells[name].recorder._devices
             at, who = np.rint(monitors["spikes"].t / brian2.ms).astype(int), np.asarray(monitors["spikes"].i)
             keep(result, meta, name, b, (n, steps), (at, who), np.asarray(monitors["v"].v / brian2.mV).T)
             cells[name].recorder.clear()
         sim.reset()
-    return result
+    return {**result, "seconds": np.array(seconds)}
 
 
 def brian2_cells(sim, meta, arrays, inputs):

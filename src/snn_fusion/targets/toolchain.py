@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from snn_fusion.errors import SnnFusionError
-from snn_fusion.workspace import project_root
+from snn_fusion.workspace import digest, file_digest, project_root
 
 Array = npt.NDArray[Any]
 LAST_WORDS = 2000  # characters of what a failed run wrote
@@ -40,9 +40,10 @@ def python(name: str) -> Path:
 
 
 def installed(name: str) -> str:
-    """What is installed of an SDK, as a digest. Raises ToolchainMissing."""
+    """Digest of what is installed of an SDK and of the programs that run in it. Raises ToolchainMissing."""
     stamp = python(name).parents[1] / "setup.digest"
-    return stamp.read_text() if stamp.exists() else "by hand"
+    programs = sorted((project_root() / "toolchains" / name).glob("*.py"))
+    return digest(stamp.read_text() if stamp.exists() else "by hand", [file_digest(one) for one in programs])
 
 
 def call(name: str, job: Mapping[str, Array], limit_s: float) -> dict[str, Array]:

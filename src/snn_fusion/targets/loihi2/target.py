@@ -42,9 +42,7 @@ class Loihi2:
 
     def conform(self, artefact: Artefact, inputs: Mapping[str, npt.NDArray[Any]]) -> Mismatches:
         """Spikes and membrane potentials (after the reset, as lava shows them) of every population and step."""
-        ours = simulate(artefact, inputs)
-        job = {"meta": np.array(json.dumps(artefact.meta)), **artefact.arrays}
-        found = call(self.name, job | {f"input.{k}": np.asarray(v) for k, v in inputs.items()}, SECONDS)
+        ours, found = simulate(artefact, inputs), self.in_lava(artefact, inputs)
         spikes = potentials = compared = 0
         for name in artefact.meta["order"]:
             one = artefact.meta["populations"][name]
@@ -55,6 +53,14 @@ class Loihi2:
             potentials += int((found[f"potential.{name}"] != after).sum())
             compared += after.size
         return Mismatches(spikes, potentials, compared, TOOL)
+
+    def in_lava(self, artefact: Artefact, inputs: Mapping[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:
+        """What lava makes of it: `spikes.NAME` and `potential.NAME` (n, T, N), and the `seconds` of its run.
+
+        Raises ToolchainFailed, ToolchainMissing.
+        """
+        job = {"meta": np.array(json.dumps(artefact.meta)), **artefact.arrays}
+        return call(self.name, job | {f"input.{k}": np.asarray(v) for k, v in inputs.items()}, SECONDS)
 
     def profile(
         self, artefact: Artefact, inputs: Mapping[str, npt.NDArray[Any]], outputs: Outputs

@@ -51,7 +51,7 @@ class SpiNNaker:
             for count in (words_that_differ, parameters_that_differ):
                 wrong, of = count(artefact, name, compiled)
                 words, compared = words + wrong, compared + of
-        golden = self._call(artefact, inputs, "brian2", {})
+        golden = self.in_brian2(artefact, inputs)
         spikes = sum(int((golden[f"spikes.{name}"] != ours.spikes[name]).sum()) for name in artefact.meta["order"])
         apart = sum(
             int((~close_to_brian2(artefact, name, ours, golden[f"potential.{name}"])).sum())
@@ -59,6 +59,15 @@ class SpiNNaker:
         )
         values = sum(ours.spikes[name].size for name in artefact.meta["order"])
         return Mismatches(spikes, apart, values, TOOL, words, compared)
+
+    def in_brian2(
+        self, artefact: Artefact, inputs: Mapping[str, npt.NDArray[Any]], codegen: str = "numpy"
+    ) -> dict[str, npt.NDArray[Any]]:
+        """What pyNN.brian2 makes of it: `spikes.NAME` and `potential.NAME` (n, T, N), and `seconds` of each recording.
+
+        Raises ToolchainFailed, ToolchainMissing.
+        """
+        return self._call(artefact, inputs, "brian2", {"codegen": codegen})
 
     def profile(
         self, artefact: Artefact, inputs: Mapping[str, npt.NDArray[Any]], outputs: Outputs
