@@ -22,10 +22,12 @@ from scipy.sparse import csr_array, diags_array, eye_array
 from snn_fusion.errors import BadInput
 from snn_fusion.targets.linear import LINEAR, as_matrix
 from snn_fusion.targets.populations import Connection, Population, Program, Reset
+from snn_fusion.training.loop import DECAY_GRID
 
 NEURONS = (nir.LIF, nir.CubaLIF, nir.LI, nir.CubaLI, nir.IF, nir.I, nir.Threshold)
 SUPPORTED = (*NEURONS, *LINEAR, nir.Delay, nir.Input, nir.Output, nir.NIRGraph)
 Shape = tuple[int, ...]
+SINGLE = 2e-7  # what arithmetic in 32 bits may leave beside a number of about 1
 
 
 class Passage:
@@ -223,13 +225,22 @@ def _parameters(where: str, node: Any, dt: float, size: int) -> dict[str, npt.ND
     else:
         part = share("tau" if hasattr(node, "tau") else "tau_mem")
         leak = part * (flat(node.v_leak) - start)
-        found |= {"decay": 1 - part, "gain": flat(node.r) * part, "constant": leak}
+        found |= {"decay": _mended(1 - part, DECAY_GRID), "gain": _mended(flat(node.r) * part, 1), "constant": leak}
     if hasattr(node, "tau_syn"):
         synaptic = share("tau_syn")
         found |= {"current_decay": 1 - synaptic, "gain": found["gain"] * flat(node.w_in) * synaptic}
     if hasattr(node, "v_threshold"):
         found["threshold"] = flat(node.v_threshold) - start
     return found
+
+
+def _mended(values: npt.NDArray[np.float64], grid: int) -> npt.NDArray[np.float64]:
+    """Multiples of 1 / grid again, where 32 bits of time constants have left something next to them.
+
+    Else a potential that just reaches its threshold, and does not cross it, would.
+    """
+    near = np.rint(values * grid) / grid
+    return np.where(np.abs(values - near) < SINGLE, near, values)
 
 
 def _fields(node: Any) -> list[str]:

@@ -1,7 +1,8 @@
 """Integer-aware fine-tuning: a few epochs with the chip's exact arithmetic forward, kept only where the chip gains.
 
 What is tuned is held to the float network: its loss compares with that network's answers and with the labels, and the
-epoch that is kept is the one that loses least against it on validation recordings, the untuned one among them.
+epoch that is kept is the one that loses least against it on validation recordings, the untuned one among them. A chip
+that answers as the float network does, throughout, has nothing to learn.
 """
 
 from __future__ import annotations
@@ -62,6 +63,8 @@ def tune(
     history = [{"epoch": 0, **_compare(target, kept, inputs, network, data, views, most)}]
     best = 0
     for epoch in range(1, params.targets.epochs + 1):
+        if history[best]["agreement"] == 1:
+            break  # nothing to gain
         few = {name: one[:FEW] for name, one in inputs.items()}
         loss = _epoch(target, graph, network, params, data, optimiser, few, epoch, report)
         now = as_program(graph, network)

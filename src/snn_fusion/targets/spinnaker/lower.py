@@ -5,8 +5,11 @@ network's U' = decay U + J becomes that with V = scale U, I = scale J / (1 - E) 
 
 A population has one scale, the largest with which the sums of both synapse types stay within the ring buffer at the
 widest shift. The sums are the highest that `examples` give, times MARGIN; without examples those of all synapses at
-once. Weights of a sign share the shift of their synapse type. A bias is a source that spikes in every step: a current
-of the neuron itself (i_offset) would flow before the first input arrives.
+once. Weights of a sign share the shift of their synapse type. Where weights lie on a grid of a power of two, as those
+that this project trains do, and a slot holds the sums in its steps, the scale is one that makes them exact.
+
+A bias is a source that spikes in every step: a current of the neuron itself (i_offset) would flow before the first
+input arrives.
 """
 
 from __future__ import annotations
@@ -28,6 +31,7 @@ from snn_fusion.targets.spinnaker.stdfix import decay_of, tau_of
 from snn_fusion.targets.spinnaker.structure import structure
 
 MARGIN = 1.5  # of the highest sums seen
+FINEST, ON_GRID = 14, 1e-3  # bits of a grid that weights may lie on, and how near, in its steps
 Float64 = npt.NDArray[np.float64]
 
 
@@ -144,11 +148,37 @@ def _seen(ways: list[tuple[Connection, Any]], one: Population, spikes: dict[str,
 def scale_of(one: Population, sums: tuple[float, float]) -> float:
     """Millivolts of a potential of 1; six leading bits only, so that no last bit of a sum can change it."""
     room = limits.WORD_HIGH * 2.0 ** (limits.SHIFT_HIGH - limits.FRACTION)
-    wanted = [room / high for high in sums if high > 0]
-    if one.spikes:
-        wanted += [room / abs(float(t)) for t in one.threshold if t != 0]
+    highest = max((abs(float(t)) for t in one.threshold if t != 0), default=0.0) if one.spikes else 0.0
+    if exact := _exact_scale(one, max(sums), highest, room):
+        return exact
+    wanted = [room / high for high in (*sums, highest) if high > 0]
     mantissa, exponent = math.frexp(min(wanted, default=1.0))
     return math.floor(mantissa * 64) / 64 * 2.0**exponent
+
+
+def _exact_scale(one: Population, highest_sum: float, threshold: float, room: float) -> float | None:
+    """The largest scale, if there is one, with which every weight is a whole number of a slot's steps.
+
+    A weight k 2^-g then is the word k m, and a sum of words fits into a slot.
+    """
+    each = np.unique(gain(one))
+    fine = _grid(one)
+    if fine is None or len(each) > 1 or highest_sum == 0:
+        return None
+    multiple = math.floor(limits.WORD_HIGH / (highest_sum / each[0] * 2.0**fine))
+    if multiple < 1:
+        return None
+    scale: float = multiple * 2.0 ** (fine + limits.SHIFT_HIGH - limits.FRACTION) / float(each[0])
+    while threshold * scale > room:
+        scale /= 2
+    return scale
+
+
+def _grid(one: Population) -> int | None:
+    """The least g with which all weights are multiples of 2^-g, but for what NIR's 32 bits left; up to FINEST."""
+    weights = np.concatenate([c.weights.data for c in incoming(one)])
+    fits = (g for g in range(FINEST + 1) if np.abs(weights * 2.0**g - np.rint(weights * 2.0**g)).max() < ON_GRID)
+    return next(fits, None)
 
 
 def _shift(highest: float) -> int:
