@@ -1,0 +1,188 @@
+"""Chips beside the float network: what is lost, who may not pass, and the page that shows it."""
+
+from __future__ import annotations
+
+import io
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from snn_fusion.benchmark import chip_stage
+from snn_fusion.benchmark.chip_stage import benchmark, compare, judge, losses
+from snn_fusion.benchmark.chip_table import table
+from snn_fusion.benchmark.porting import cosine
+from snn_fusion.benchmark.stage import evaluate
+from snn_fusion.config import Params
+from snn_fusion.errors import BadInput
+from snn_fusion.network.graph import load_graph
+from snn_fusion.targets import stage
+from snn_fusion.targets.artefact import save_artefact
+from snn_fusion.targets.compile import read_program, target
+from snn_fusion.targets.contract import Artefact
+from snn_fusion.targets.fidelity import allowed
+from snn_fusion.targets.present import SPIKES
+from snn_fusion.workspace import Workspace
+
+from .test_report import Reader
+
+
+@pytest.mark.parametrize(
+    ("recordings", "may_lose"), [(1, 1), (100, 1), (199, 1), (200, 1), (399, 1), (400, 2), (1749, 8)]
+)
+def test_half_a_point_may_be_lost_or_one_recording_where_there_are_few(recordings: int, may_lose: int) -> None:
+    assert allowed(recordings, 0.005) == may_lose
+
+
+def test_rates_are_compared_by_the_angle_between_them() -> None:
+    a, none = np.array([1.0, 2.0, 0.0]), np.zeros(3)
+    assert cosine(a, 3 * a) == pytest.approx(1.0)
+    assert cosine(a, np.array([0.0, 0.0, 5.0])) == 0.0
+    assert (cosine(none, none), cosine(a, none)) == (1.0, 0.0)
+
+
+def chip(lost: int, n: int = 100) -> dict[str, Any]:
+    one = {
+        "n": n,
+        "float": 0.9,
+        "chip": 0.9 - lost / n,
+        "lost": lost,
+        "allowed": 1,
+        "passed": lost <= 1,
+        "agreement": 0.9,
+    }
+    return {"state": "measured", "passed": lost <= 1, "fidelity": {"n3": {"audio": one | {"rate_cosine": {}}}}}
+
+
+def test_a_chip_that_loses_too_much_or_failed_blocks_and_says_by_how_much() -> None:
+    left_out = {"state": "unavailable", "why": "left out"}
+    assert judge({"loihi2": chip(1), "akida": left_out}, {})["passed"]
+    verdict = judge({"loihi2": chip(3), "akida": left_out, "spinnaker": {"state": "failed", "why": "it hung"}}, {})
+    assert not verdict["passed"]
+    assert verdict["problems"]["loihi2"] == "n3 audio: 87.0 % instead of 90.0 % (3 of 100 recordings, 1 allowed)"
+    assert verdict["problems"]["spinnaker"] == "it hung"
+    assert losses(chip(1)) == []
+
+
+def test_a_waived_chip_does_not_block_and_its_reason_is_kept() -> None:
+    verdict = judge({"loihi2": chip(3)}, {"loihi2": "an experiment", "akida": "not needed"})
+    assert verdict["passed"] and verdict["waived"] == {"loihi2": "an experiment"} and verdict["problems"]
+    assert not judge({"loihi2": chip(3)}, {"akida": "another"})["passed"]
+
+
+@pytest.fixture
+def ported(params: Params, trained_workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
+    """A workspace in which Loihi 2 has been compiled for, and the other chips were left out."""
+    for name in ("AKIDA", "SPINNAKER"):
+        monkeypatch.setenv(name, "no")
+    real = stage.installed
+    monkeypatch.setattr(stage, "installed", lambda name: "here" if name == "loihi2" else real(name))
+    ws = Workspace(tmp_path / "home")
+    shutil.copytree(trained_workspace.root, ws.root)
+    ws.build("compiled/loihi2", {"made": "for a test"}, lambda out: put_compiled(ws, out))
+    return ws
+
+
+def put_compiled(ws: Workspace, out: Path) -> dict[str, Any]:
+    graph = ws.path("trained", "graph")
+    artefact = target("loihi2").lower(read_program(graph))
+    sealed = save_artefact(out, replace(artefact, meta={**artefact.meta, "presentation": SPIKES}))
+    found = {
+        "spikes": 0,
+        "potentials": 0,
+        "compared": 10,
+        "words": 0,
+        "words_compared": 0,
+        "tool": "lava <0.10>",
+        "recordings": 2,
+    }
+    content = {"digest": sealed, "graph": load_graph(graph).digest, "conformance": found, "warnings": [], "tuning": {}}
+    (out / "compiled.json").write_text(json.dumps(content))
+    return {}
+
+
+def test_each_condition_is_measured_on_chip_and_float_with_the_same_recordings(
+    params: Params, ported: Workspace
+) -> None:
+    result = benchmark(params, ported, "loihi2")
+    found = json.loads(ported.path("measured", "loihi2", "measured.json").read_text())
+    assert set(found["fidelity"]) == {"clean", "n1", "n2", "n3", "missing_audio", "missing_events", "missing_imu"}
+    assert set(found["fidelity"]["clean"]) == {"audio", "events", "imu", "fused"}
+    evaluate(params, ported)
+    evaluation = json.loads(ported.path("evaluated", "evaluation.json").read_text())["accuracy"]
+    for condition, views in found["fidelity"].items():
+        for view, one in views.items():
+            assert one["float"] == pytest.approx(evaluation[condition][view]["value"])
+            assert one["lost"] == round(one["n"] * (one["float"] - one["chip"]))
+            assert all(0.99 < value <= 1 + 1e-9 for value in one["rate_cosine"].values())
+    named = {m["metric"]: m for m in found["measurements"]}
+    assert named["accuracy.n1.audio"]["provenance"] == "emulated"
+    assert named["simulation"]["provenance"] == "measured" and "not the chip's own" in named["simulation"]["source"]
+    assert named["energy"] == {"metric": "energy", "value": None, "unit": "J", "provenance": "unavailable"} | {
+        "source": named["energy"]["source"]
+    }
+    assert result["passed"] is found["passed"]
+    assert benchmark(params, ported, "loihi2")["up_to_date"]
+
+
+def test_the_comparison_has_every_target_and_the_page_is_valid(params: Params, ported: Workspace) -> None:
+    evaluate(params, ported)
+    benchmark(params, ported, "loihi2")
+    verdict = compare(params, ported)
+    content = json.loads(ported.path("compared", "targets.json").read_text())
+    states = {name: one["state"] for name, one in content["targets"].items()}
+    assert states == {"loihi2": "measured", "akida": "unavailable", "akida2": "unavailable", "spinnaker": "unavailable"}
+    assert verdict["passed"] is content["targets"]["loihi2"]["passed"]
+    page = Reader(ported.path("compared", "report.html").read_text())
+    assert not page.open and len(page.ids) == len(set(page.ids)) and "chips" in page.ids
+    assert "lava <0.10>" in page.words and "left out (AKIDA=no)" in page.words
+    assert {"chips_drops.png", "chips_rates.png"} <= {one.name for one in ported.path("compared", "figures").iterdir()}
+    text = io.StringIO()
+    Console(file=text, width=120).print(table(content))
+    assert (
+        "Loihi 2" in text.getvalue() and "unavailable" in text.getvalue() and "left out (AKIDA=no)" in text.getvalue()
+    )
+
+
+def test_a_chip_that_was_not_measured_for_this_network_counts_as_failed(params: Params, ported: Workspace) -> None:
+    evaluate(params, ported)
+    verdict = compare(params, ported)
+    assert not verdict["passed"] and "snn-fusion benchmark --target loihi2" in verdict["problems"]["loihi2"]
+
+
+def test_what_was_compiled_from_another_network_is_not_measured(params: Params, ported: Workspace) -> None:
+    file = ported.path("compiled", "loihi2", "compiled.json")
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"graph": "another"}))
+    with pytest.raises(BadInput, match=r"compile --target loihi2"):
+        benchmark(params, ported, "loihi2")
+    assert not ported.path("measured").exists()
+
+
+def test_a_target_without_its_sdk_is_left_out_with_the_reason(params: Params, ported: Workspace) -> None:
+    assert benchmark(params, ported, "akida") == {
+        "target": "akida",
+        "unavailable": "akida: left out (AKIDA=no)",
+        "up_to_date": False,
+    }
+    assert ported.path("measured", "akida", "stage.json").exists()
+
+
+def test_a_target_that_there_is_not_is_named_with_those_that_there_are(params: Params, ported: Workspace) -> None:
+    with pytest.raises(BadInput, match=r"loihi2, akida, akida2, spinnaker"):
+        chip_stage.benchmark(params, ported, "truenorth")
+
+
+def test_an_artefact_that_lost_spikes_is_seen(params: Params, ported: Workspace) -> None:
+    """The comparison can fail: with its readout's weights turned around, the chip loses."""
+    folder = ported.path("compiled", "loihi2")
+    artefact = target("loihi2").lower(read_program(ported.path("trained", "graph")))
+    arrays = {k: -v if k.startswith("readout") and k.endswith("weights") else v for k, v in artefact.arrays.items()}
+    save_artefact(folder, Artefact("loihi2", {**artefact.meta, "presentation": SPIKES}, arrays))
+    benchmark(params, ported, "loihi2")
+    found = json.loads(ported.path("measured", "loihi2", "measured.json").read_text())
+    assert min(one["agreement"] for one in found["fidelity"]["clean"].values()) < 0.5
