@@ -65,6 +65,7 @@ def fronts(points: Mapping[str, Sequence[tuple[str, float, float]]], label: str)
     axes.set_xlabel(label)
     axes.set_ylabel("accuracy, hard conditions (%)")
     axes.margins(x=0.25, y=0.25)
+    axes.set_ylim(max(axes.get_ylim()[0], 0), min(axes.get_ylim()[1], 101))
     axes.grid(axis="y")
     axes.legend(loc="lower right")
     return drawn

@@ -69,12 +69,15 @@ def _board(board: Mapping[str, Any]) -> Picture:
 
 
 def _points(chips: Chips, metric: str) -> dict[str, list[tuple[str, float, float]]]:
+    """By provenance: chip, cost, accuracy in the hard conditions. Operations are ACs and, of graded neurons, MACs."""
     found: dict[str, list[tuple[str, float, float]]] = {}
+    names = ("effective ACs", "effective MACs") if metric == "operations" else (metric,)
     for name, chip in chips.items():
-        one = find(chip, metric)
-        if one and one["value"]:
+        parts = [one for one in (find(chip, part) for part in names) if one and one["value"]]
+        if parts:
+            kind = parts[0]["provenance"].replace("_", " ")
             hard = accuracy(chip, chip["measured_on"])[1]
-            found.setdefault(one["provenance"].replace("_", " "), []).append((TITLES[name], one["value"], hard))
+            found.setdefault(kind, []).append((TITLES[name], sum(one["value"] for one in parts), hard))
     return found
 
 
@@ -151,21 +154,26 @@ def _measurements(chips: Chips) -> str:
 def _number(one: Mapping[str, Any] | None) -> str:
     if one is None:
         return ""
-    value = "unavailable" if one["value"] is None else f"{one['value']:,.6g}"
+    value = "unavailable" if one["value"] is None else _digits(one["value"])
     kind = "" if one["value"] is None else f"<small>{one['provenance'].replace('_', ' ')}</small>"
     return f'<span title="{escape(one["source"], quote=True)}">{value}{kind}</span>'
+
+
+def _digits(value: float) -> str:
+    return f"{value:,.0f}" if value >= 1000 or float(value).is_integer() else f"{value:.4g}"
 
 
 def _conformance(content: Mapping[str, Any]) -> str:
     lines = []
     for name, chip in content["targets"].items():
-        if chip["state"] != "measured":
-            lines.append([TITLES[name], escape(chip["state"]), escape(chip["why"])])
-            continue
-        found = chip["compiled"]["conformance"]
-        wrong = f"{found['spikes']:,} spikes, {found['potentials']:,} potentials, {found['words']:,} words differ"
-        of = f"of {found['compared']:,} values and {found['words_compared']:,} words, {found['recordings']} recordings"
-        lines.append([TITLES[name], wrong, f"{of}: {escape(found['tool'])}"])
-    return (
-        f"<p>Each simulator beside the vendor's own tool, on the same recordings:</p>{table_html(['', '', ''], lines)}"
-    )
+        said = f"{escape(chip['state'])}: {escape(chip['why'])}" if chip["state"] != "measured" else _compared(chip)
+        lines.append(f'<tr><th scope="row">{TITLES[name]}</th><td>{said}</td></tr>')
+    table = f'<div class="scroll"><table class="facts"><tbody>{"".join(lines)}</tbody></table></div>'
+    return f"<p>Each simulator beside the vendor's own tool, on the same recordings:</p>{table}"
+
+
+def _compared(chip: Mapping[str, Any]) -> str:
+    found = chip["compiled"]["conformance"]
+    words = f", {found['words']:,} of {found['words_compared']:,} words" if found["words_compared"] else ""
+    wrong = f"{found['spikes']:,} spikes and {found['potentials']:,} potentials of {found['compared']:,} values differ"
+    return f"{wrong}{words}; {found['recordings']} recordings through {escape(found['tool'])}"

@@ -54,7 +54,8 @@ def render(content: Mapping[str, Any], pictures: Mapping[str, Picture], params: 
 {CHIPS_HERE}
 </main>
 <footer>Network <code>{content["model"]["digest"][:12]}</code> on data <code>{content["data"]["digest"][:12]}</code>.
-Every number on this page was {content["provenance"]} on the {escape(content["source"])}; none is an estimate.</footer>
+Every number of the evaluation was {content["provenance"]} on the {escape(content["source"])}; none is an estimate.
+Those of chips each say where they come from.</footer>
 </body>
 </html>
 """
