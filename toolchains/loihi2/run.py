@@ -2,8 +2,8 @@
 
 JOB is an .npz: `meta` (the artefact's JSON), its arrays, and `input.NAME` (n, T, channels). RESULT gets, for every
 population, `spikes.NAME` and `potential.NAME` (n, T, N): v after the reset, or u where the artefact says that the
-answer is the current; and `seconds`, what lava's run took. Needs lava-nc alone. One run a process: lava's runtime cannot
-be started twice.
+answer is the current; and `seconds`, what lava's run took. Needs lava-nc alone. One run a process: lava's runtime
+cannot be started twice.
 """
 
 import dataclasses
