@@ -159,10 +159,10 @@ def retrain():
             raise RuntimeError(f"not every stage succeeded: {unfinished}")
 
     network = [stage(*one) for one in NETWORK]
+    chips = chip.expand(target=list(TARGETS))
     # Compared is what there is: a chip that failed stops neither the others nor the comparison, only the registration.
     compare = stage(*RELEASE[0], trigger_rule="all_done_min_one_success")
     release = [compare, *(stage(*one) for one in RELEASE[1:])]
-    chips = chip.expand(target=list(TARGETS))
     chain(*network, chips, *release)
     network[-1] >> compare
     [*network, chips, *release] >> gate()

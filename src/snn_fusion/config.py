@@ -43,6 +43,7 @@ def _distinct(values: list[Any]) -> list[Any]:
 
 Distinct = AfterValidator(_distinct)
 SenseName = Literal["audio", "events", "imu"]
+TargetName = Literal["loihi2", "akida", "akida2", "spinnaker"]
 
 
 class Section(BaseModel):
@@ -187,7 +188,7 @@ class TrainingParams(Section):
 class TargetParams(Section):
     epochs: Annotated[int, Field(ge=0, le=100)]
     max_drop: Share
-    waived: dict[str, Annotated[str, Field(min_length=1)]]
+    waived: dict[TargetName, Annotated[str, Field(min_length=1)]]
 
 
 class RegistryParams(Section):

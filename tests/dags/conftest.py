@@ -28,7 +28,7 @@ echo "$@" >> "$CALLS"
 echo "$1 at work" >&2
 sleep "${NAP:-0}"
 case "$FAIL_AT" in
-"$1" | "$1 $2" | "$1 $2 $4" | "$1 $3")  # a stage, a step of the search, one of its trials, a stage of a chip
+"$1" | "$1 $2" | "$1 $2 $4" | "$1 ${2#--target=}")  # a stage, a step or a trial of the search, a stage of a chip
     echo "error speech/7.wav: duration_s: 0.0 is outside 0.05 to 10" >&2
     exit "${FAIL_WITH:-1}"
     ;;

@@ -113,7 +113,7 @@ def test_a_failed_chip_stops_no_other_and_still_ends_red(runs: dict[str, Any]) -
 
 def test_each_chip_gets_its_own_stages(runs: dict[str, Any]) -> None:
     called = [call.split(" --json")[0] for call in runs["hostile file"]["calls"]]
-    assert sorted(called[5:-4]) == sorted(f"{stage} --target {name}" for stage in CHIP for name in NAMES)
+    assert sorted(called[5:-4]) == sorted(f"{stage} --target={name}" for stage in CHIP for name in NAMES)
 
 
 def test_bad_input_is_not_tried_again_and_anything_else_is(runs: dict[str, Any]) -> None:

@@ -86,7 +86,7 @@ def test_each_target_has_a_run_nested_in_the_networks(ready: Workspace, params: 
 
 def test_a_network_that_loses_too_much_on_a_chip_is_not_registered(ready: Workspace, params: Params) -> None:
     lost = "n3 audio: 80.0 % instead of 81.0 %"
-    put_comparison(ready, passed=False, problems={"loihi2": lost})
+    put_comparison(ready, loihi2={"state": "failed", "why": lost})
     with pytest.raises(BadInput, match=rf"(?s)fidelity gate.*loihi2: {lost}.*targets.waived"):
         register(params, ready)
     assert not ready.path("registered").exists()

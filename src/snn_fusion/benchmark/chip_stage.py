@@ -23,7 +23,7 @@ HERE = "this machine, while it simulated the chip; not the chip's own"
 def benchmark(params: Params, ws: Workspace, name: str) -> dict[str, Any]:
     """Run the compiled network of a target on the test split under every condition, beside the float network.
 
-    Writes measured/<target>/measured.json (docs/targets.md).
+    Writes measured/<target>/measured.json (docs/evaluation.md).
     """
     if why := unavailable(name):
         return leave_out(ws, f"measured/{name}", name, why)
@@ -112,7 +112,7 @@ def compare(params: Params, ws: Workspace) -> dict[str, Any]:
     chips = {name: _standing(ws, name, graph) for name in TARGETS}
 
     def work(out: Path) -> dict[str, Any]:
-        verdict = judge(chips, params.targets.waived)
+        verdict = judge(chips, {str(k): why for k, why in params.targets.waived.items()})
         most = params.targets.max_drop
         content = {"schema": SCHEMA, "graph": graph, "max_drop": most, "verdict": verdict, "targets": chips}
         write_atomic(out / "targets.json", json.dumps(content, indent=1) + "\n")
@@ -122,7 +122,7 @@ def compare(params: Params, ws: Workspace) -> dict[str, Any]:
     inputs = {
         "evaluated": ws.digest("evaluated"),
         "targets": digest(chips),
-        "params": digest(params.targets.waived, params.targets.max_drop),
+        "params": digest({str(k): why for k, why in params.targets.waived.items()}, params.targets.max_drop),
         "code": code_digest("benchmark"),
     }
     result = ws.build("compared", inputs, work)
@@ -140,6 +140,8 @@ def _standing(ws: Workspace, name: str, graph: str) -> dict[str, Any]:
     content: dict[str, Any] = json.loads(file.read_text())
     if content["graph"] != graph:
         return {"state": "failed", "why": f"what was measured is another network ({content['graph'][:12]})"}
+    if ws.stamp(f"measured/{name}")["inputs"].get("compiled") != ws.digest(f"compiled/{name}"):
+        return {"state": "failed", "why": "it was compiled again, and not measured since"}
     return {"state": "measured", **content}
 
 

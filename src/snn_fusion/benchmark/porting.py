@@ -56,11 +56,15 @@ class Porting:
         started = time.perf_counter()
         found = run_many(self.target, self.artefact, inputs)
         self.seconds, self.runs = self.seconds + time.perf_counter() - started, self.runs + n
+        chip, labels = found.potential[self.artefact.meta["output"]], shown.labels(self.graph.classes).tolist()
+        steps, ids = readout.shape[1], [row.id for row in shown.rows]
+        for condition in shown.conditions:
+            if condition.percent == 100 or chip.shape[1] == steps:  # windows are no steps to stop after
+                at = condition.step(steps)
+                floats, chips = decide(readout[:, at].numpy()), decide(chip[:, at if chip.shape[1] == steps else -1])
+                answered = zip(ids, labels, floats.tolist(), chips.tolist(), strict=True)
+                self.answers[condition.name, shown.view] += answered
         case = (shown.conditions[0].name, shown.view)
-        answered = decide(found.potential[self.artefact.meta["output"]][:, -1])
-        labels, floats = shown.labels(self.graph.classes), decide(readout[:, -1].numpy())
-        ids = [row.id for row in shown.rows]
-        self.answers[case] += zip(ids, labels.tolist(), floats.tolist(), answered.tolist(), strict=True)
         self._count(case, {name: one.per_neuron() for name, one in layers.items()}, found)
         if case == ("clean", self.view) and not self.measurements:
             self.measurements = self.target.profile(self.artefact, inputs, found)

@@ -8,6 +8,7 @@ import socket
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from snn_fusion.benchmark.chip_stage import judge
 from snn_fusion.config import Params
 from snn_fusion.data.manifest import DATA_SET
 from snn_fusion.errors import BadInput
@@ -39,7 +40,7 @@ def register(params: Params, ws: Workspace) -> dict[str, Any]:
     Raises BadInput if the evaluation is of another network or of other recordings.
     """
     _check_order(ws)
-    _check_fidelity(ws)
+    _check_fidelity(params, ws)
     data = read_data_set(ws)
     inputs = {
         "data": data.digest,
@@ -84,31 +85,38 @@ def _check_order(ws: Workspace) -> None:
             raise BadInput(ws.path("evaluated"), f"was made before {ws.path(stage)} last changed", remedy)
 
 
-def _check_fidelity(ws: Workspace) -> None:
+def _check_fidelity(params: Params, ws: Workspace) -> None:
     """The fidelity gate: no chip may lose more than params.yaml allows, but those that it waives."""
     ws.stamp("compared")
     path = ws.path("compared", "targets.json")
     content = json.loads(path.read_text())
     if content["graph"] != ws.path("trained", "graph", "digest").read_text().strip():
         raise BadInput(path, "compares another network", "run `snn-fusion compare`")
-    verdict = content["verdict"]
+    if content["max_drop"] != params.targets.max_drop:
+        raise BadInput(path, f"allows a drop of {content['max_drop']:g}", "run `snn-fusion benchmark` and `compare`")
+    for name, chip in content["targets"].items():
+        there = ws.path("compiled", name, "digest")
+        if chip["state"] == "measured" and there.read_text().strip() != chip["compiled"]["digest"]:
+            raise BadInput(path, f"is of another artefact for {name}", f"run `snn-fusion benchmark --target {name}`")
+    verdict = judge(content["targets"], {str(k): why for k, why in params.targets.waived.items()})
     if not verdict["passed"]:
         lines = "\n".join(
             f"  {name}: {why}" for name, why in verdict["problems"].items() if name not in verdict["waived"]
         )
-        remedy = "mend the target, or waive it in params.yaml: targets.waived: {TARGET: why}"
+        remedy = "mend the target and run its stages, or waive it in params.yaml: targets.waived: {TARGET: why}"
         raise BadInput(path, f"the fidelity gate does not let this network be registered:\n{lines}\n", remedy)
 
 
 def _chips(ws: Workspace) -> str:
-    """Digest of what runs on each chip and what it answered, not of how long that took."""
+    """Digest of what runs on each chip and what it answered, not of how long that took or how it is judged."""
     targets = json.loads(ws.path("compared", "targets.json").read_text())["targets"]
-    return digest(
-        {
-            name: [one["state"], one.get("compiled", {}).get("digest"), one.get("fidelity")]
-            for name, one in targets.items()
-        }
-    )
+    said = {name: [one["state"], one.get("compiled", {}).get("digest"), _answers(one)] for name, one in targets.items()}
+    return digest(said)
+
+
+def _answers(chip: dict[str, Any]) -> dict[str, Any]:
+    fidelity = chip.get("fidelity", {})
+    return {c: {view: [one["chip"], one["agreement"]] for view, one in views.items()} for c, views in fidelity.items()}
 
 
 def _tags(params: Params, ws: Workspace, data: DataSet) -> dict[str, str]:

@@ -1,4 +1,8 @@
 """The targets by name, in the order in which they are shown; dags/retrain.py names them too."""
 
-NAMES = ("loihi2", "akida", "akida2", "spinnaker")
+from typing import get_args
+
+from snn_fusion.config import TargetName
+
+NAMES: tuple[str, ...] = get_args(TargetName)
 TITLES = {"loihi2": "Loihi 2", "akida": "Akida", "akida2": "Akida 2", "spinnaker": "SpiNNaker"}

@@ -18,7 +18,8 @@ from snn_fusion.workspace import check_seal, files_digest, write_atomic
 
 FORMAT = 1
 FILES = ("program.json", "weights.safetensors")
-VECTORS = ("decay", "current_decay", "bias", "threshold", "step")
+VECTORS = ("decay", "current_decay", "bias", "threshold")
+OPTIONAL = ("step", "origin")
 
 
 def is_program(folder: Path) -> bool:
@@ -30,7 +31,7 @@ def save_program(folder: Path, program: Program, meta: Mapping[str, Any]) -> str
     folder.mkdir(parents=True, exist_ok=True)
     arrays, populations = {}, []
     for one in program:
-        for field in VECTORS:
+        for field in (*VECTORS, *OPTIONAL):
             if getattr(one, field) is not None:
                 arrays[f"{one.name}.{field}"] = np.ascontiguousarray(getattr(one, field), np.float64)
         for i, c in enumerate(one.incoming):
@@ -79,6 +80,6 @@ def _population(text: Mapping[str, Any], arrays: Mapping[str, Any]) -> Populatio
         )
         for i, way in enumerate(text["incoming"])
     )
-    vectors = {field: arrays[f"{name}.{field}"] for field in VECTORS[:-1]}
-    step = arrays.get(f"{name}.step")
-    return Population(name, **vectors, incoming=incoming, spikes=text["spikes"], levels=text["levels"], step=step)
+    vectors = {field: arrays[f"{name}.{field}"] for field in VECTORS}
+    vectors |= {field: arrays.get(f"{name}.{field}") for field in OPTIONAL}
+    return Population(name, **vectors, incoming=incoming, spikes=text["spikes"], levels=text["levels"])

@@ -9,16 +9,16 @@ from pathlib import Path
 from typing import Any
 
 from snn_fusion.config import Params
-from snn_fusion.errors import BadInput
+from snn_fusion.errors import BadInput, SnnFusionError
 from snn_fusion.network.graph import load_graph
 from snn_fusion.targets.artefact import save_artefact
 from snn_fusion.targets.compile import target
-from snn_fusion.targets.contract import Artefact
+from snn_fusion.targets.contract import Artefact, with_origins
 from snn_fusion.targets.examples import example_samples
 from snn_fusion.targets.present import present_samples
 from snn_fusion.targets.program_file import load_program, save_program
 from snn_fusion.targets.toolchain import ToolchainMissing, installed
-from snn_fusion.targets.tuners import FAMILY, tune_family
+from snn_fusion.targets.tuners import FAMILY, epochs_of, tune_family
 from snn_fusion.training.progress import training_progress
 from snn_fusion.training.stage import read_training_data
 from snn_fusion.workspace import Workspace, code_digest, digest
@@ -50,14 +50,14 @@ def tune(params: Params, ws: Workspace, name: str) -> dict[str, Any]:
 
     def work(out: Path) -> dict[str, Any]:
         graph, data = load_graph(ws.path("trained", "graph")), read_training_data(params, ws)
-        with training_progress(params.targets.epochs) as report:
+        with training_progress(epochs_of(family, params)) as report:
             made = tune_family(family, graph, params, data, report)
         return {one: save_program(out / one, *tuned) for one, tuned in made.items()}
 
     inputs = {
         "trained": ws.digest("trained"),
         "encoded": ws.digest("encoded"),
-        "params": digest(params.targets.epochs, params.targets.max_drop, params.data, params.training, params.seed),
+        "params": digest(epochs_of(family, params), params.targets.max_drop, params.data, params.training, params.seed),
         "code": code_digest(*CODE),
     }
     result = ws.build(f"tuned/{family}", inputs, work, lock=f".lock.tuned.{family}")
@@ -74,24 +74,31 @@ def compile_(params: Params, ws: Workspace, name: str) -> dict[str, Any]:
     chip, family = target(name), FAMILY.get(name, name)
 
     def work(out: Path) -> dict[str, Any]:
-        program, meta = load_program(ws.path("tuned", family, name))
         if ws.stamp(f"tuned/{family}")["inputs"].get("trained") != ws.digest("trained"):
             where = ws.path("tuned", family)
             raise BadInput(where, "was tuned from another network", f"run `snn-fusion tune --target {family}`")
+        program, meta = load_program(ws.path("tuned", family, name))
         graph, data = load_graph(ws.path("trained", "graph")), read_training_data(params, ws)
         examples = present_samples(meta["presentation"], data, example_samples(data, params.seed), graph)
         warnings = [str(v) for v in chip.check(program, examples) if v.warning]
-        artefact = chip.lower(program, examples)
+        artefact = with_origins(chip.lower(program, examples), program)
         artefact = Artefact(artefact.target, {**artefact.meta, "presentation": meta["presentation"]}, artefact.arrays)
         sealed = save_artefact(out, artefact)
         some = {key: values[:CONFORMED] for key, values in examples.items()}
         started = time.monotonic()
         found = chip.conform(artefact, some)
+        if found.spikes or found.potentials or found.words:
+            problem = f"{found.spikes} spikes, {found.potentials} potentials and {found.words} words differ"
+            raise SnnFusionError(f"{name}: {problem} from {found.tool}: the artefact is not what the chip would run")
         result = {
             "target": name,
             "digest": sealed,
             "graph": graph.digest,
-            "conformance": {**asdict(found), "recordings": CONFORMED, "seconds": round(time.monotonic() - started, 1)},
+            "conformance": {
+                **asdict(found),
+                "recordings": len(next(iter(some.values()))),
+                "seconds": round(time.monotonic() - started, 1),
+            },
             "warnings": warnings,
             "tuning": meta.get("tuning", {}),
         }

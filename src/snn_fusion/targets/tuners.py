@@ -18,6 +18,11 @@ FAMILY = {"akida2": "akida"}  # targets whose program another one's tuning makes
 Tuned = dict[str, tuple[Program, dict[str, Any]]]
 
 
+def epochs_of(family: str, params: Params) -> int:
+    """Epochs that a tuning takes: a few for a network that is there, many for one that is made."""
+    return windowed.EPOCHS if family == "akida" else params.targets.epochs
+
+
 def tune_family(family: str, graph: Graph, params: Params, data: TrainingData, report: Report) -> Tuned:
     """By target, a program that the chip holds exactly, with how recordings are presented to it."""
     if family == "akida":

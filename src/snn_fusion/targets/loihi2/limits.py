@@ -2,7 +2,7 @@
 technology brief "Taking Neuromorphic Computing to the Next Level with Loihi 2" (2021)."""
 
 WEIGHT_LOW, WEIGHT_HIGH = -256, 254  # of mixed sign: even numbers only, in 8 bits
-WEIGHT_EXPONENT_LOW, WEIGHT_EXPONENT = -8, 7  # powers of two by which a connection's sum is multiplied
+WEIGHT_EXPONENT = 7  # highest power of two by which a group of synapses is multiplied; the lowest is -8
 UNITY = 4096  # decays are multiples of 1 / UNITY
 THRESHOLD_HIGH = 2**17 - 1
 ALIGNMENT = 6  # activation and threshold are shifted by so many bits to the left
