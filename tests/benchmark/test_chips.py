@@ -16,6 +16,7 @@ from rich.console import Console
 from snn_fusion.benchmark import chip_stage
 from snn_fusion.benchmark.chip_stage import benchmark, compare, judge, losses
 from snn_fusion.benchmark.chip_table import table
+from snn_fusion.benchmark.conditions import CONDITIONS
 from snn_fusion.benchmark.porting import cosine
 from snn_fusion.benchmark.stage import evaluate
 from snn_fusion.config import Params
@@ -111,7 +112,7 @@ def test_each_condition_is_measured_on_chip_and_float_with_the_same_recordings(
 ) -> None:
     result = benchmark(params, ported, "loihi2")
     found = json.loads(ported.path("measured", "loihi2", "measured.json").read_text())
-    assert set(found["fidelity"]) == {"clean", "n1", "n2", "n3", "missing_audio", "missing_events", "missing_imu"}
+    assert set(found["fidelity"]) == {condition.name for condition in CONDITIONS}
     assert set(found["fidelity"]["clean"]) == {"audio", "events", "imu", "fused"}
     evaluate(params, ported)
     evaluation = json.loads(ported.path("evaluated", "evaluation.json").read_text())["accuracy"]
