@@ -15,7 +15,7 @@ from snn_fusion.errors import BadInput
 from snn_fusion.network.graph import Graph, load_graph, save_graph
 from snn_fusion.targets.akida.collapsed import Collapsed
 from snn_fusion.targets.akida.present import Presentation, counts
-from snn_fusion.targets.akida.tune import presentation, shown, tune, versions
+from snn_fusion.targets.akida.tune import as_recorded, presentation, shown, tune, versions
 from snn_fusion.targets.compile import compile_graph, read_meta, read_program, target
 from snn_fusion.targets.populations import Program
 from snn_fusion.targets.program_file import load_program, save_program
@@ -68,6 +68,20 @@ def taught(ready: Workspace, small: Params, tmp_path: Path) -> tuple[Graph, Trai
     return load_graph(tmp_path / "graph"), data
 
 
+def test_a_share_of_the_samples_is_shown_as_recorded_and_what_is_missing_stays_missing(
+    taught: tuple[Graph, TrainingData],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    _, data = taught
+    audio = data.senses[0]
+    varied = data.vary(data.fit, np.random.default_rng(0)).only(audio)
+    for share, wanted in ((0.0, varied), (1.0, data.fit.only(audio))):
+        monkeypatch.setattr("snn_fusion.targets.akida.tune.AS_RECORDED", share)
+        found = as_recorded(data, varied, np.random.default_rng(1))
+        for sense in data.senses:
+            np.testing.assert_array_equal(found.recording[sense], wanted.recording[sense])
+
+
 def tuned(graph: Graph, params: Params, data: TrainingData, epochs: int) -> Program:
     return tune(graph, params, data, lambda *_: None, epochs)
 
@@ -116,7 +130,7 @@ def test_a_tuned_program_comes_back_from_disk_and_compiles_with_what_is_said_bes
         for c, d in zip(one.incoming, other.incoming, strict=True):
             assert (c.source, c.delay) == (d.source, d.delay) and abs(c.weights - d.weights).max() == 0
     made = read_program(tmp_path / "tuned")
-    compile_graph("akida2", made, tmp_path / "chip", read_meta(tmp_path / "tuned"))
+    compile_graph("akida2", made, tmp_path / "chip", meta=read_meta(tmp_path / "tuned"))
     assert '"presentation"' in (tmp_path / "chip" / "artefact.json").read_text()
     with pytest.raises(BadInput, match="says itself"):
         read_program(tmp_path / "tuned", dt=0.001)

@@ -66,7 +66,10 @@ class Collapsed(nn.Module):
         for sense in self.senses:
             if sense in inputs:
                 n, windows, _ = inputs[sense].shape
-                sums = inputs[sense].reshape(n * windows, -1) @ whole(self.input[sense], WEIGHT_HIGH)
+                heard = inputs[sense].flatten(1).any(1).nonzero()[:, 0]  # the sums of a silent recording are 0
+                found = inputs[sense][heard].flatten(0, 1) @ whole(self.input[sense], WEIGHT_HIGH)
+                none = torch.zeros(n, windows, HIDDEN[sense])
+                sums = none.index_copy(0, heard, found.view(-1, windows, HIDDEN[sense])).flatten(0, 1)
                 sent = self._act(sums, sense, choose)
             else:  # a bias may speak where nothing arrives
                 n = len(next(iter(inputs.values())))

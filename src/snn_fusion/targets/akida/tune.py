@@ -29,6 +29,7 @@ from snn_fusion.training.loop import THREADS, Report
 
 EPOCHS = 100
 TAUGHT_EVERY = 3  # batches of which one is taught, since the teacher takes longer than the pupil
+AS_RECORDED = 0.25  # share of the samples without variation: weighs clean recordings against noisy ones
 AHEAD = 4  # batches that are made while one is learned
 FIRST_EPOCH = 1000  # of samples: joins and variations that training did not see
 BATCH = 128
@@ -112,18 +113,28 @@ def shown(
     return {s: torch.from_numpy(found[input_name(s)].astype(np.float32)) for s in present}
 
 
+def as_recorded(data: TrainingData, samples: Samples, rng: np.random.Generator) -> Samples:
+    """The share `AS_RECORDED` of the samples with each recording itself in place of its variation."""
+    chosen, recording = rng.random(len(samples)) < AS_RECORDED, {}
+    for sense, rows in samples.recording.items():
+        copy = np.asarray(data.stores[sense].meta["copy"], np.int64)  # a recording's variations follow it
+        recording[sense] = np.where(chosen & (rows != MISSING), rows - copy[rows], rows)
+    return Samples(recording, samples.label)
+
+
 def _lessons(
     graph: Graph, params: Params, data: TrainingData, how: Presentation, epochs: int
 ) -> Iterator[Callable[[], Lesson]]:
     """Each batch of all epochs, yet to be made, and to be made in order."""
-    rng = np.random.default_rng([params.seed, 2])
+    rng, chance = (np.random.default_rng([params.seed, stream]) for stream in (2, 3))
 
     def make(part: Samples, epoch: int, batch: int, of: int) -> Lesson:
         taught = _answers(graph, data, part) if (epoch + batch) % TAUGHT_EVERY == 0 else None
         return Lesson(epoch, batch, of, shown(data, part, how, rng), torch.from_numpy(part.label), taught)
 
     for epoch in range(epochs):
-        parts = list(batches(epoch_samples(data, params, FIRST_EPOCH + epoch), BATCH))
+        samples = as_recorded(data, epoch_samples(data, params, FIRST_EPOCH + epoch), chance)
+        parts = list(batches(samples, BATCH))
         yield from (partial(make, part, epoch, i, len(parts)) for i, part in enumerate(parts))
 
 
