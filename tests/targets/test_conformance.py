@@ -7,16 +7,18 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy.sparse import csr_array
 
 from snn_fusion.errors import BadInput
 from snn_fusion.targets.artefact import save_artefact
 from snn_fusion.targets.compile import TARGETS
 from snn_fusion.targets.contract import Target, dequantised
 from snn_fusion.targets.names import NAMES
-from snn_fusion.targets.populations import Program
+from snn_fusion.targets.populations import Connection, Program
 from snn_fusion.targets.reference import simulate as reference
 from snn_fusion.targets.toolchain import ToolchainMissing, installed
-from tests.targets.programs import CASES, FIRST, network, readout, spikes
+from snn_fusion.training.loop import DECAY_GRID, WEIGHT_GRID
+from tests.targets.programs import CASES, FIRST, network, population, readout, spikes, weights
 
 PROGRAMS: dict[str, Program] = {
     **CASES,
@@ -63,6 +65,25 @@ def test_what_a_chip_takes_it_runs_as_the_reference_does(name: str, case: str) -
         assert (apart > (one.levels > 1)).mean() < (0.05 if few_bits else 0.005)
         off = np.abs(dequantised(artefact, one.name, found.potential[one.name]) - wanted.potential[one.name])
         assert np.median(off) < (0.2 if few_bits else 0.005) * wanted.potential[one.name].std()
+
+
+@pytest.mark.parametrize("name", ["loihi2", "spinnaker"])
+def test_numbers_on_the_grid_that_training_rounds_to_lose_no_spike(name: str) -> None:
+    def on_grid(source: int, target: int, spread: float, seed: int) -> Connection:
+        exact = np.rint(weights(source, target, spread, seed).toarray() * WEIGHT_GRID) / WEIGHT_GRID
+        return Connection({12: "in", 60: "a", 50: "b"}[source], csr_array(exact))
+
+    decay = round(0.87 * DECAY_GRID) / DECAY_GRID
+    program = network(
+        population("a", on_grid(12, 60, 0.5, 0), decay=decay),
+        population("b", on_grid(60, 50, 0.2, 1), decay=decay),
+        readout("b", 50),
+    )
+    inputs = spikes(8, 50)
+    found, wanted = TARGETS[name].run(TARGETS[name].lower(program, inputs), inputs), reference(program, inputs)
+    for layer in ("a", "b"):
+        assert wanted.spikes[layer].sum() > 500
+        np.testing.assert_array_equal(found.spikes[layer], wanted.spikes[layer])
 
 
 @pytest.mark.parametrize(("name", "case"), REFUSED)

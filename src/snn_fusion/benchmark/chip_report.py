@@ -176,4 +176,7 @@ def _compared(chip: Mapping[str, Any]) -> str:
     found = chip["compiled"]["conformance"]
     words = f", {found['words']:,} of {found['words_compared']:,} words" if found["words_compared"] else ""
     wrong = f"{found['spikes']:,} spikes and {found['potentials']:,} potentials of {found['compared']:,} values differ"
-    return f"{wrong}{words}; {found['recordings']} recordings through {escape(found['tool'])}"
+    whole = f"{found['recordings']} recordings through {escape(found['tool'])}"
+    ours = chip["compiled"]["reference"]
+    float_too = f"{ours['differ']:,} of {ours['spikes']:,} spikes are not those of the program in floating point"
+    return f"{wrong}{words}; {whole}. {float_too}; {ours['recordings']} recordings."

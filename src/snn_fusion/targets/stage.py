@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,12 @@ from snn_fusion.errors import BadInput, SnnFusionError
 from snn_fusion.network.graph import load_graph
 from snn_fusion.targets.artefact import save_artefact
 from snn_fusion.targets.compile import target
-from snn_fusion.targets.contract import Artefact, with_origins
-from snn_fusion.targets.examples import example_samples
+from snn_fusion.targets.contract import Array, Artefact, Outputs, with_origins
+from snn_fusion.targets.examples import EXAMPLES, example_samples
+from snn_fusion.targets.populations import Program
 from snn_fusion.targets.present import present_samples
 from snn_fusion.targets.program_file import load_program, save_program
+from snn_fusion.targets.reference import simulate
 from snn_fusion.targets.toolchain import ToolchainMissing, installed
 from snn_fusion.targets.tuners import FAMILY, epochs_of, tune_family
 from snn_fusion.training.progress import training_progress
@@ -84,6 +87,7 @@ def compile_(params: Params, ws: Workspace, name: str) -> dict[str, Any]:
         artefact = with_origins(chip.lower(program, examples), program)
         artefact = Artefact(artefact.target, {**artefact.meta, "presentation": meta["presentation"]}, artefact.arrays)
         sealed = save_artefact(out, artefact)
+        spikes, differ = _against_reference(program, examples, chip.run(artefact, examples))
         some = {key: values[:CONFORMED] for key, values in examples.items()}
         started = time.monotonic()
         found = chip.conform(artefact, some)
@@ -99,13 +103,14 @@ def compile_(params: Params, ws: Workspace, name: str) -> dict[str, Any]:
                 "recordings": len(next(iter(some.values()))),
                 "seconds": round(time.monotonic() - started, 1),
             },
+            "reference": {"spikes": spikes, "differ": differ, "recordings": EXAMPLES},
             "warnings": warnings,
             "tuning": meta.get("tuning", {}),
         }
         if hasattr(chip, "mapping"):
             result["mapping"] = chip.mapping(artefact)
         (out / "compiled.json").write_text(json.dumps(result, indent=1) + "\n")
-        return {key: result[key] for key in ("target", "digest", "conformance", "warnings")}
+        return {key: result[key] for key in ("target", "digest", "conformance", "reference", "warnings")}
 
     inputs = {
         "tuned": ws.digest(f"tuned/{family}"),
@@ -113,3 +118,11 @@ def compile_(params: Params, ws: Workspace, name: str) -> dict[str, Any]:
         "toolchain": installed(chip.toolchain),
     }
     return ws.build(f"compiled/{name}", inputs, work, lock=f".lock.compiled.{name}")
+
+
+def _against_reference(program: Program, examples: Mapping[str, Array], found: Outputs) -> tuple[int, int]:
+    """Spikes of the program in floating point on these recordings, and how many the chip has otherwise."""
+    wanted = simulate(program, examples).spikes
+    layers = [one.name for one in program if one.spikes]
+    spikes = sum(int((wanted[name] != 0).sum()) for name in layers)
+    return spikes, sum(int((wanted[name] != found.spikes[name]).sum()) for name in layers)
