@@ -24,6 +24,7 @@ IMAGES = ROOT / "docs" / "images"
 NAMES = {"audio": "audio", "events": "event camera", "imu": "tactile/IMU", "fused": "all fused"}
 TARGETS = {"audio": 96, "events": 94, "imu": 92, "fused": 99}
 ENGINE_BEGIN = "<!-- engine"  # benchmarks/engine/document.py
+CHIPS_BEGIN, CHIPS_END = "<!-- chips: scripts/results.py -->", "<!-- /chips -->"
 BEGIN, END = "<!-- results: scripts/results.py -->", "<!-- /results -->"
 
 
@@ -81,6 +82,24 @@ Akida's licence forbids to publish benchmark results, so there are none here; `m
 
 Each with where it comes from; [targets.md](targets.md) says how. Estimates and emulated numbers are not ranked against each
 other."""
+
+
+def chips(targets: dict[str, Any]) -> str:
+    """The README's table."""
+    lines = ["| from float to | accuracy lost at most | answers that stay | spikes that differ |", "|---|---|---|---|"]
+    for name in ("loihi2", "spinnaker"):
+        chip = targets[name]
+        cases = [one for views in chip["fidelity"].values() for one in views.values()]
+        lost = max(max(one["lost"], 0) / one["n"] for one in cases)
+        same = sum(one["n"] * one["agreement"] for one in cases) / sum(one["n"] for one in cases)
+        ours = chip["compiled"]["reference"]
+        cells = f"{100 * lost:.1f} points", f"{100 * same:.2f} %", f"{ours['differ']:,} of {ours['spikes']:,}"
+        lines.append(f"| {TITLES[name]} | " + " | ".join(cells) + " |")
+    lines += [
+        "| *Lava, Loihi 2 (published)* | *46.4 points* | | |",
+        "| *SpiNNaker 2 (published)* | *10.0 points* | | |",
+    ]
+    return "\n".join(lines)
 
 
 def numbers(targets: dict[str, Any]) -> str:
@@ -192,7 +211,10 @@ def main() -> None:
     readme = (ROOT / "README.md").read_text()
     before, rest = readme.split(BEGIN)
     rows = table(evaluation["accuracy"], ["clean", "n1", "n2", "n3"])
-    (ROOT / "README.md").write_text(f"{before}{BEGIN}\n{rows}\n{END}{rest.split(END)[1]}")
+    readme = f"{before}{BEGIN}\n{rows}\n{END}{rest.split(END)[1]}"
+    before, rest = readme.split(CHIPS_BEGIN)
+    readme = f"{before}{CHIPS_BEGIN}\n{chips(targets)}\n{CHIPS_END}{rest.split(CHIPS_END)[1]}"
+    (ROOT / "README.md").write_text(readme)
     print("wrote docs/results.md, docs/images and the README's table")
 
 
