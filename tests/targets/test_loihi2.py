@@ -139,6 +139,13 @@ def test_a_toolchain_that_is_not_there_says_how_to_get_it(monkeypatch, tmp_path)
         Loihi2().conform(Loihi2().lower(CASES["biases"]), spikes())
 
 
+@lava
+def test_without_intels_extension_a_board_is_refused(monkeypatch) -> None:
+    monkeypatch.setenv("SNN_FUSION_LOIHI2", "board")
+    with pytest.raises(toolchain.ToolchainFailed, match="Intel's extension of lava is not installed"):
+        Loihi2().conform(Loihi2().lower(CASES["biases"]), spikes())
+
+
 @pytest.fixture
 def fake(monkeypatch, tmp_path):
     """A toolchain whose runner is the given text, under this test's own interpreter."""
@@ -161,6 +168,7 @@ def fake(monkeypatch, tmp_path):
         ("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", "ended with -9"),
         ("open('result.npz', 'w').write('?')", "cannot be read"),
         ("pass", "ended with 0"),
+        ("import os; raise OSError(28, os.strerror(28))", "(?s)ended with 1.*No space left on device"),
     ],
 )
 def test_a_vendors_process_that_fails_is_a_clear_error(fake, text: str, message: str) -> None:

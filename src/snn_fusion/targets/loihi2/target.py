@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -20,6 +21,7 @@ from snn_fusion.targets.toolchain import call
 
 TOOL = "lava-nc 0.10.0, Loihi2SimCfg(select_tag='fixed_pt')"
 SECONDS = 300.0
+BOARD = "SNN_FUSION_LOIHI2"  # =board: through Intel's extension of lava, not its simulation
 UNKNOWN = (("latency", "s"), ("power", "W"), ("energy", "J"))
 
 
@@ -57,9 +59,10 @@ class Loihi2:
     def in_lava(self, artefact: Artefact, inputs: Mapping[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:
         """What lava makes of it: `spikes.NAME` and `potential.NAME` (n, T, N), and the `seconds` of its run.
 
-        Raises ToolchainFailed, ToolchainMissing.
+        On a board where SNN_FUSION_LOIHI2=board. Raises ToolchainFailed, ToolchainMissing.
         """
-        job = {"meta": np.array(json.dumps(artefact.meta)), **artefact.arrays}
+        board = "yes" if os.environ.get(BOARD) == "board" else "no"
+        job = {"meta": np.array(json.dumps(artefact.meta)), "board": np.array(board), **artefact.arrays}
         return call(self.name, job | {f"input.{k}": np.asarray(v) for k, v in inputs.items()}, SECONDS)
 
     def profile(
