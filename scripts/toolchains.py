@@ -32,6 +32,8 @@ def up_to_date(folder):
 def install(folder):
     """Raises CalledProcessError, OSError."""
     venv, uv = folder / ".venv", setup.VENV / "bin" / "uv"
+    if venv.is_symlink():
+        venv.unlink()  # to an environment made by hand
     shutil.rmtree(venv, ignore_errors=True)
     notice = folder / "NOTICE"
     if notice.exists():

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from scipy.sparse import csr_array
 
-from snn_fusion.errors import BadInput
+from snn_fusion.errors import BadInput, SnnFusionError
 from snn_fusion.targets import toolchain
 from snn_fusion.targets.artefact import load_artefact, save_artefact
 from snn_fusion.targets.contract import dequantised
@@ -19,6 +19,7 @@ from snn_fusion.targets.loihi2.check import check
 from snn_fusion.targets.loihi2.target import Loihi2
 from snn_fusion.targets.populations import Connection
 from snn_fusion.targets.reference import simulate as reference
+from snn_fusion.targets.stage import held_to_the_vendor
 from tests.targets.programs import CASES, FIRST, network, population, readout, spikes, weights
 
 lava = pytest.mark.skipif(os.environ.get("LOIHI2") == "no", reason="LOIHI2=no")
@@ -137,6 +138,20 @@ def test_a_toolchain_that_is_not_there_says_how_to_get_it(monkeypatch, tmp_path)
     monkeypatch.setattr(toolchain, "project_root", lambda: tmp_path)
     with pytest.raises(toolchain.ToolchainMissing, match="make toolchains"):
         Loihi2().conform(Loihi2().lower(CASES["biases"]), spikes())
+
+
+def test_one_spike_that_lava_has_otherwise_is_an_error_of_the_stage(monkeypatch) -> None:
+    artefact = Loihi2().lower(CASES["feed-forward"])
+    ours = Loihi2().run(artefact, spikes())
+    after = {}  # as lava shows potentials: after the reset
+    for name, one in artefact.meta["populations"].items():
+        after[name] = np.where(ours.potential[name] > one["vth"] << 6, 0, ours.potential[name])
+    answer = {f"spikes.{k}": v.copy() for k, v in ours.spikes.items()} | {f"potential.{k}": v for k, v in after.items()}
+    monkeypatch.setattr(Loihi2, "in_lava", lambda *_: answer)
+    assert held_to_the_vendor(Loihi2(), artefact, spikes())["spikes"] == 0
+    answer["spikes.a"][1, 3, 7] ^= 1
+    with pytest.raises(SnnFusionError, match="loihi2: 1 spikes, 0 potentials and 0 words differ"):
+        held_to_the_vendor(Loihi2(), artefact, spikes())
 
 
 @lava

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,8 @@ from snn_fusion.errors import BadInput, SnnFusionError
 from snn_fusion.network.graph import load_graph
 from snn_fusion.targets.artefact import save_artefact
 from snn_fusion.targets.compile import target
-from snn_fusion.targets.contract import Array, Artefact, Outputs, with_origins
-from snn_fusion.targets.examples import EXAMPLES, example_samples
+from snn_fusion.targets.contract import Array, Artefact, Outputs, Target, with_origins
+from snn_fusion.targets.examples import example_samples
 from snn_fusion.targets.populations import Program
 from snn_fusion.targets.present import present_samples
 from snn_fusion.targets.program_file import load_program, save_program
@@ -74,55 +74,56 @@ def compile_(params: Params, ws: Workspace, name: str) -> dict[str, Any]:
     """
     if why := unavailable(name):
         return leave_out(ws, f"compiled/{name}", name, why)
-    chip, family = target(name), FAMILY.get(name, name)
-
-    def work(out: Path) -> dict[str, Any]:
-        if ws.stamp(f"tuned/{family}")["inputs"].get("trained") != ws.digest("trained"):
-            where = ws.path("tuned", family)
-            raise BadInput(where, "was tuned from another network", f"run `snn-fusion tune --target {family}`")
-        program, meta = load_program(ws.path("tuned", family, name))
-        graph, data = load_graph(ws.path("trained", "graph")), read_training_data(params, ws)
-        examples = present_samples(meta["presentation"], data, example_samples(data, params.seed), graph)
-        warnings = [str(v) for v in chip.check(program, examples) if v.warning]
-        artefact = with_origins(chip.lower(program, examples), program)
-        artefact = Artefact(artefact.target, {**artefact.meta, "presentation": meta["presentation"]}, artefact.arrays)
-        sealed = save_artefact(out, artefact)
-        spikes, differ = _against_reference(program, examples, chip.run(artefact, examples))
-        some = {key: values[:CONFORMED] for key, values in examples.items()}
-        started = time.monotonic()
-        found = chip.conform(artefact, some)
-        if found.spikes or found.potentials or found.words:
-            problem = f"{found.spikes} spikes, {found.potentials} potentials and {found.words} words differ"
-            raise SnnFusionError(f"{name}: {problem} from {found.tool}: the artefact is not what the chip would run")
-        result = {
-            "target": name,
-            "digest": sealed,
-            "graph": graph.digest,
-            "conformance": {
-                **asdict(found),
-                "recordings": len(next(iter(some.values()))),
-                "seconds": round(time.monotonic() - started, 1),
-            },
-            "reference": {"spikes": spikes, "differ": differ, "recordings": EXAMPLES},
-            "warnings": warnings,
-            "tuning": meta.get("tuning", {}),
-        }
-        if hasattr(chip, "mapping"):
-            result["mapping"] = chip.mapping(artefact)
-        (out / "compiled.json").write_text(json.dumps(result, indent=1) + "\n")
-        return {key: result[key] for key in ("target", "digest", "conformance", "reference", "warnings")}
-
+    family = FAMILY.get(name, name)
     inputs = {
         "tuned": ws.digest(f"tuned/{family}"),
         "code": code_digest(*CODE),
-        "toolchain": installed(chip.toolchain),
+        "toolchain": installed(target(name).toolchain),
     }
-    return ws.build(f"compiled/{name}", inputs, work, lock=f".lock.compiled.{name}")
+    lock = f".lock.compiled.{name}"
+    return ws.build(f"compiled/{name}", inputs, lambda out: _compile(params, ws, name, family, out), lock)
 
 
-def _against_reference(program: Program, examples: Mapping[str, Array], found: Outputs) -> tuple[int, int]:
+def _compile(params: Params, ws: Workspace, name: str, family: str, out: Path) -> dict[str, Any]:
+    if ws.stamp(f"tuned/{family}")["inputs"].get("trained") != ws.digest("trained"):
+        where = ws.path("tuned", family)
+        raise BadInput(where, "was tuned from another network", f"run `snn-fusion tune --target {family}`")
+    chip, (program, meta) = target(name), load_program(ws.path("tuned", family, name))
+    graph, data = load_graph(ws.path("trained", "graph")), read_training_data(params, ws)
+    examples = present_samples(meta["presentation"], data, example_samples(data, params.seed), graph)
+    warnings = [str(v) for v in chip.check(program, examples) if v.warning]
+    artefact = with_origins(chip.lower(program, examples), program)
+    artefact = replace(artefact, meta={**artefact.meta, "presentation": meta["presentation"]})
+    result = {
+        "target": name,
+        "digest": save_artefact(out, artefact),
+        "graph": graph.digest,
+        "reference": _against_reference(program, examples, chip.run(artefact, examples)),
+        "conformance": held_to_the_vendor(chip, artefact, {key: one[:CONFORMED] for key, one in examples.items()}),
+        "warnings": warnings,
+        "tuning": meta.get("tuning", {}),
+    }
+    if hasattr(chip, "mapping"):
+        result["mapping"] = chip.mapping(artefact)
+    (out / "compiled.json").write_text(json.dumps(result, indent=1) + "\n")
+    return {key: result[key] for key in ("target", "digest", "conformance", "reference", "warnings")}
+
+
+def held_to_the_vendor(chip: Target, artefact: Artefact, inputs: Mapping[str, Array]) -> dict[str, Any]:
+    """What went through the vendor's tool. Raises SnnFusionError if one value differs."""
+    started = time.monotonic()
+    found = chip.conform(artefact, inputs)
+    if found.spikes or found.potentials or found.words:
+        problem = f"{found.spikes} spikes, {found.potentials} potentials and {found.words} words differ"
+        raise SnnFusionError(f"{chip.name}: {problem} from {found.tool}: the artefact is not what the chip would run")
+    recordings, seconds = len(next(iter(inputs.values()))), round(time.monotonic() - started, 1)
+    return {**asdict(found), "recordings": recordings, "seconds": seconds}
+
+
+def _against_reference(program: Program, examples: Mapping[str, Array], found: Outputs) -> dict[str, int]:
     """Spikes of the program in floating point on these recordings, and how many the chip has otherwise."""
     wanted = simulate(program, examples).spikes
     layers = [one.name for one in program if one.spikes]
     spikes = sum(int((wanted[name] != 0).sum()) for name in layers)
-    return spikes, sum(int((wanted[name] != found.spikes[name]).sum()) for name in layers)
+    differ = sum(int((wanted[name] != found.spikes[name]).sum()) for name in layers)
+    return {"spikes": spikes, "differ": differ, "recordings": len(next(iter(examples.values())))}
