@@ -63,6 +63,7 @@ def main():
             install(folder)
         except (subprocess.CalledProcessError, OSError) as error:
             failed.append(name)
+            shutil.rmtree(folder / ".venv", ignore_errors=True)  # half of it would pass for installed
             setup.say(f"{name}: not installed, its target is unavailable: {error}")
     return 1 if failed else 0
 

@@ -55,6 +55,19 @@ def test_a_parameter_given_once_is_that_of_every_neuron(shape: tuple[int, ...]) 
     np.testing.assert_array_equal(simulate(made, x).potential["out"], wanted)
 
 
+def test_small_gains_and_long_time_constants_stay_what_they_are() -> None:
+    made = chain(nir.Linear(1e8 * np.eye(4)), lif(4, r=1e-6))
+    np.testing.assert_allclose(made["n1"].incoming[0].weights.data, 10.0)
+    slow = chain(nir.Linear(np.eye(4)), lif(4, tau=1e5))["n1"].decay
+    assert (slow < 1).all()
+
+
+def test_a_layer_that_no_memory_holds_is_refused() -> None:
+    pool = nir.SumPool2d(*(np.array([10**6, 10**6]),) * 2, np.array([0, 0]))
+    with pytest.raises(BadInput, match=r"declares shape \[1, 1000000, 1000000\].*at most"):
+        chain(pool, lif(1), shape=(1, 10**6, 10**6))
+
+
 def test_recurrent_neurons_with_parameters_given_once_are_as_many_as_their_input() -> None:
     once = nir.LIF(*(np.array(v) for v in (0.01, 10.0, 0.0, 1.0)), v_reset=np.array(0.0))
     nodes = {"in": nir.Input(np.array([4])), "n": once, "back": nir.Linear(np.eye(4)), "out": nir.Output(np.array([4]))}

@@ -39,7 +39,7 @@ def draw(chips: Chips, max_drop: float) -> dict[str, Picture]:
             )
         }
         for metric, label in (
-            ("effective ACs", "synaptic accumulates a recording"),
+            ("operations", "synaptic operations a recording"),
             ("energy", "energy a recording (J)"),
         ):
             points = _points(chips, metric)
@@ -93,6 +93,7 @@ def render(content: Mapping[str, Any], chips: Chips, pictures: Mapping[str, Pict
 <div class="grid">{"".join(drawn.values())}</div>
 <h3>What was measured, and how</h3>
 {_measurements(chips)}
+<p class="quiet">Akida's licence: its figures are for your own use, not for publication.</p>
 {_conformance(content)}
 </section>
 """
@@ -101,8 +102,11 @@ def render(content: Mapping[str, Any], chips: Chips, pictures: Mapping[str, Pict
 def _verdict(content: Mapping[str, Any]) -> str:
     verdict, most = content["verdict"], 100 * content["max_drop"]
     rule = f"on every chip and in every condition at most {most:g} points are lost (one recording, of fewer than 200)"
+    judged = [TITLES[name] for name, chip in content["targets"].items() if chip["state"] != "unavailable"]
+    if not judged:
+        return "<p>No chip was measured: no SDK is installed.</p>"
     if not verdict["problems"]:
-        return f"<p>Fidelity gate passed: {rule}.</p>"
+        return f"<p>Fidelity gate passed by {', '.join(judged)}: {rule}.</p>"
     lines = [
         f"<li><b>{escape(TITLES[name])}</b>: {escape(why)}"
         + (f"<br>waived: {escape(verdict['waived'][name])}" if name in verdict["waived"] else "")

@@ -11,6 +11,7 @@ Gains go into the weights. Potentials are counted from v_reset, so that a reset 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,6 +28,7 @@ from snn_fusion.training.loop import DECAY_GRID
 NEURONS = (nir.LIF, nir.CubaLIF, nir.LI, nir.CubaLI, nir.IF, nir.I, nir.Threshold)
 SUPPORTED = (*NEURONS, *LINEAR, nir.Delay, nir.Input, nir.Output, nir.NIRGraph)
 Shape = tuple[int, ...]
+MOST_CHANNELS = 10_000_000  # of an input or a layer
 SINGLE = 2e-7  # what arithmetic in 32 bits may leave beside a number of about 1
 
 
@@ -72,6 +74,9 @@ class Reader:
                 self.shapes[name] = own  # while what arrives is looked for, which may come from here
                 if int(np.prod(own)) == 1:
                     self.shapes[name] = self._arriving(name) or (1,)
+            if math.prod(self.shapes[name]) > MOST_CHANNELS:
+                found = f"declares shape {list(self.shapes[name])}"
+                raise BadInput(f"{self.where}: {name}", found, f"at most {MOST_CHANNELS:,} channels are read")
         return self.shapes[name]
 
     def _arriving(self, name: str) -> Shape | None:
@@ -240,7 +245,8 @@ def _mended(values: npt.NDArray[np.float64], grid: int) -> npt.NDArray[np.float6
     Else a potential that just reaches its threshold, and does not cross it, would.
     """
     near = np.rint(values * grid) / grid
-    return np.where(np.abs(values - near) < SINGLE, near, values)
+    possible = near < 1 if grid > 1 else near == 1  # a decay never becomes 1; of gains only 1 is meant
+    return np.where(possible & (np.abs(values - near) < SINGLE * near), near, values)
 
 
 def _fields(node: Any) -> list[str]:

@@ -10,6 +10,7 @@ import nir
 import numpy as np
 
 from snn_fusion.errors import BadInput
+from snn_fusion.targets.from_nir import SUPPORTED
 
 MOST_BYTES = 2 << 30  # of all parameters together
 
@@ -48,6 +49,8 @@ def _survey(path: Path, file: h5py.File) -> None:
                 seen.add(place)
                 todo.append((here, item))
                 continue
+            if key == "type" and item.shape == ():
+                _known(f"{path}: {name}", item[()])
             size = int(item.size or 0) * item.dtype.itemsize
             total += size
             if item.external or item.is_virtual:
@@ -57,6 +60,15 @@ def _survey(path: Path, file: h5py.File) -> None:
             if total > MOST_BYTES:
                 found = f"declares shape {list(item.shape)}, {total >> 20:,} MB in all"
                 raise BadInput(f"{path}: {here}", found, f"at most {MOST_BYTES >> 20:,} MB are read")
+
+
+def _known(where: str, kind: Any) -> None:
+    """Raises BadInput listing the supported kinds; nir itself knows more, and knows others not at all."""
+    said = kind.decode(errors="replace") if isinstance(kind, bytes) else str(kind)
+    supported = sorted(one.__name__ for one in SUPPORTED)
+    if said not in supported:
+        listed = ", ".join(one for one in supported if one != "NIRGraph")
+        raise BadInput(where, f"{said} is not supported", f"supported: {listed}, subgraphs")
 
 
 def _finite(path: Path, graph: Any, prefix: str) -> None:

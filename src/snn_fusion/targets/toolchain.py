@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import tempfile
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -81,7 +82,7 @@ def call(name: str, job: Mapping[str, Array], limit_s: float) -> dict[str, Array
         try:
             with np.load(result, allow_pickle=False) as arrays:
                 return dict(arrays)
-        except (OSError, ValueError, EOFError, KeyError) as error:
+        except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
             raise ToolchainFailed(f"{name}: its answer cannot be read: {error}\n{_tail(log)}") from error
 
 

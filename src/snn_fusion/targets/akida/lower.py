@@ -27,6 +27,9 @@ Int32 = npt.NDArray[np.int32]
 SILENT_SHARE = 0.5  # of a connection's weights that round to 0, from which a warning is given
 
 
+ROUNDED = 0.01  # of the largest weight, from which a warning is given
+
+
 def check(program: Program, version: int) -> list[Violation]:
     """Everything at once; warnings are marked as such."""
     program = merged(program)
@@ -197,6 +200,10 @@ def _numbers(program: Program, one: Population, version: int) -> list[Violation]
     chip, worst = limits.VERSIONS[version], np.zeros(one.size)
     for c in one.incoming:
         weights = np.rint(c.weights.data * scale)
+        off = float(np.abs(weights / scale - c.weights.data).max(initial=0))
+        if off > ROUNDED * float(np.abs(c.weights.data).max(initial=0)):
+            limit, value = f"{ROUNDED:.0%} of the largest", f"off by up to {off:.3g}"
+            found.append(Violation(one.name, f"weights from {c.source} are rounded", limit, value, True))
         lost = float(((weights == 0) & (c.weights.data != 0)).mean()) if len(weights) else 0.0
         if lost > SILENT_SHARE:
             what = f"weights from {c.source} that round to zero"

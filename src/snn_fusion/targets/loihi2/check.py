@@ -111,4 +111,8 @@ def _weights(one: Population, scale: float, worst_case: bool) -> list[Violation]
         # The current would wrap around and change its sign; whether it can happen, only examples say.
         limit, value = f"{limits.STATE_HIGH:,} chip units", f"{highest:,.0f}"
         found.append(Violation(one.name, "current if all inputs spike in every step", limit, value, True))
+    reached = highest / max(1 - float(one.decay[0]), 1 / limits.UNITY)
+    if reached >= limits.STATE_HIGH and worst_case:
+        limit, value = f"held at {limits.STATE_HIGH:,} chip units", f"{reached:,.0f}"
+        found.append(Violation(one.name, "potential if all inputs spike in every step", limit, value, True))
     return found

@@ -81,6 +81,8 @@ def _whole(name: str, inputs: Mapping[str, npt.NDArray[Any]], channels: int) -> 
     values = np.asarray(inputs[name])
     if values.ndim != 3 or values.shape[2] != channels:
         raise BadInput(f"input {name}", f"has shape {list(values.shape)}", f"give (n, T, {channels})")
+    if np.abs(values.astype(np.float64)).max(initial=0) >= limits.STATE_HIGH:
+        raise BadInput(f"input {name}", f"holds {values.min():g} ... {values.max():g}", "a graded spike has 24 bits")
     whole = values.astype(np.int32)
     if (whole != values).any():
         raise BadInput(f"input {name}", "holds fractions", "Loihi 2 takes spikes, or graded spikes of whole numbers")
