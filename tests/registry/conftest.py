@@ -25,6 +25,8 @@ from snn_fusion.encoding.encoder import inputs
 from snn_fusion.network.fusion import FusionNetwork
 from snn_fusion.network.graph import initial_generator, load_graph, save_graph
 from snn_fusion.registry import tracking
+from snn_fusion.targets.names import NAMES
+from snn_fusion.targets.tuners import FAMILY
 from snn_fusion.workspace import Workspace, remove_tree
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -35,6 +37,7 @@ HISTORY = """epoch,step,loss,accuracy,val_loss,val_accuracy_fused,val_accuracy_a
 1,20,1.2,0.6,1.4,0.8,,0.12,1.4
 """
 Mistakes = dict[str, int]
+FAMILIES = [name for name in NAMES if name not in FAMILY]
 
 
 @pytest.fixture(scope="session")
@@ -196,6 +199,9 @@ def put_comparison(ws: Workspace, **targets: object) -> None:
         (out / "targets.json").write_text(json.dumps(content))
         (out / "report.html").write_text("<h1>report</h1>")
 
+    for stage, names in {"tuned": FAMILIES, "compiled": NAMES, "measured": NAMES}.items():
+        for name in names:
+            put(ws, f"{stage}/{name}", lambda out: None)
     put(ws, "compared", compared)
 
 
