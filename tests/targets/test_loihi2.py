@@ -15,7 +15,6 @@ from snn_fusion.errors import BadInput, SnnFusionError
 from snn_fusion.targets import toolchain
 from snn_fusion.targets.artefact import load_artefact, save_artefact
 from snn_fusion.targets.contract import dequantised
-from snn_fusion.targets.loihi2.check import check
 from snn_fusion.targets.loihi2.target import Loihi2
 from snn_fusion.targets.populations import Connection
 from snn_fusion.targets.reference import simulate as reference
@@ -80,7 +79,7 @@ def test_everything_that_the_chip_cannot_do_is_said_at_once() -> None:
     two = FIRST.decay.copy()
     two[3] = 0.5
     odd = network(replace(FIRST, decay=two, threshold=np.linspace(1, 2, 20)), readout("a", 20), reset="subtract")
-    assert [v.what for v in check(odd)] == [
+    assert [v.what for v in Loihi2().check(odd)] == [
         "reset",
         "decay differs between neurons",
         "threshold differs between neurons",
@@ -110,23 +109,23 @@ def test_weights_that_round_to_zero_and_currents_that_could_wrap_are_warned_of()
     mostly.data[1:] *= 1e-6
     assert any(
         "round to zero" in v.what and v.warning
-        for v in check(network(replace(FIRST, incoming=(Connection("in", mostly),)), readout("a", 20)))
+        for v in Loihi2().check(network(replace(FIRST, incoming=(Connection("in", mostly),)), readout("a", 20)))
     )
     wide = Connection("big", csr_array(np.full((3000, 20), 0.5)))
     program = replace(network(replace(FIRST, incoming=(wide,)), readout("a", 20)), inputs={"big": 3000})
-    assert any("all inputs spike in every step" in v.what and v.warning for v in check(program))
+    assert any("all inputs spike in every step" in v.what and v.warning for v in Loihi2().check(program))
 
 
 def test_a_time_constant_and_biases_that_change_are_warned_of() -> None:
     slow = replace(FIRST, decay=np.full(20, 0.9998), bias=np.full(20, 1e-9))
-    said = [v.what for v in check(network(slow, readout("a", 20))) if v.warning]
+    said = [v.what for v in Loihi2().check(network(slow, readout("a", 20))) if v.warning]
     assert "time constant of decay" in said and "biases that round to zero" in said
 
 
 def test_more_than_a_chip_is_refused_for_the_network_as_a_whole() -> None:
     wide = replace(population("a", Connection("in", csr_array((12, 600_000)))), threshold=np.ones(600_000))
     both = network(wide, replace(wide, name="b"), readout("a", 600_000))
-    assert [v.layer for v in check(both) if v.what == "cores"] == ["network"]
+    assert [v.layer for v in Loihi2().check(both) if v.what == "cores"] == ["network"]
 
 
 def test_fractions_are_no_spikes() -> None:

@@ -18,10 +18,10 @@ def unusual(artefact: Artefact, outputs: Outputs) -> list[Violation]:
         if one["spikes"]:
             share = float((outputs.spikes[name] != 0).mean())
             if share == 0:
-                found.append(Violation(name, "silent on the examples", "some spikes", "none", True))
+                found.append(Violation(name, "silent", "a spike in the examples", "none", True))
             elif share > SATURATED:
-                limit = f"{SATURATED:.0%} of the steps"
-                found.append(Violation(name, "saturated on the examples", limit, f"{share:.0%}", True))
+                limit = f"spikes in {SATURATED:.0%} of steps"
+                found.append(Violation(name, "saturated", limit, f"{share:.0%}", True))
     return found
 
 

@@ -3,18 +3,35 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
+from scipy.sparse import csr_array
 
 from snn_fusion.errors import BadInput
-from snn_fusion.targets.contract import Artefact
+from snn_fusion.targets.contract import Array, Artefact
+from snn_fusion.targets.populations import Program
 from snn_fusion.workspace import check_seal, files_digest, write_atomic
 
 FORMAT = 1
 FILES = ("artefact.json", "arrays.safetensors")
+
+
+def layout(program: Program, populations: Mapping[str, Any]) -> dict[str, Any]:
+    """The part of an artefact's meta that every target has."""
+    order = [one.name for one in program]
+    what = {"dt": program.dt, "inputs": program.inputs, "output": program.output}
+    return {**what, "order": order, "populations": dict(populations)}
+
+
+def synapse_arrays(prefix: str, rows: csr_array[Any, Any], weights: Array) -> dict[str, Array]:
+    """A connection's sparse rows with the chip's whole numbers for its weights, (nnz,)."""
+    parts = {"indptr": rows.indptr, "indices": rows.indices, "weights": weights}
+    return {f"{prefix}.{part}": values.astype(np.int32) for part, values in parts.items()}
 
 
 def save_artefact(folder: Path, artefact: Artefact) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import zipfile
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,8 @@ import numpy.typing as npt
 from snn_fusion.errors import BadInput
 from snn_fusion.targets.akida.target import Akida
 from snn_fusion.targets.artefact import load_artefact, save_artefact
-from snn_fusion.targets.contract import Artefact, Target, dequantised, with_origins
-from snn_fusion.targets.from_nir import program
+from snn_fusion.targets.contract import Artefact, Examples, Target, dequantised, with_origins
+from snn_fusion.targets.from_nir import program, semantics
 from snn_fusion.targets.loihi2.target import Loihi2
 from snn_fusion.targets.nir_file import read_nir
 from snn_fusion.targets.populations import Program, Reset
@@ -56,9 +57,8 @@ def read_program(
             return load_program(graph)[0]
         from snn_fusion.network.graph import load_graph
 
-        meta = load_graph(graph).meta
-        dt, reset, reset_delay = meta["dt_ms"] / 1000, meta["reset"]["mechanism"], meta["reset"]["delay_steps"]
-        return program(str(graph / "graph.nir"), read_nir(graph / "graph.nir"), dt, reset, reset_delay)
+        sidecar, file = load_graph(graph).meta, graph / "graph.nir"
+        return program(str(file), read_nir(file), *semantics(sidecar))
     missing = [name for name, value in given.items() if value is None]
     if graph.exists() and missing:
         raise BadInput(graph, f"a .nir file does not say {', '.join(missing)}", "give them")
@@ -80,19 +80,23 @@ def compile_graph(
     name: str,
     made: Program,
     out: Path,
-    examples: Mapping[str, npt.NDArray[Any]] | None = None,
+    examples: Examples = None,
     meta: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Lower a program for a target and write the artefact to `out`; `meta` is kept with it.
 
     Raises BadInput with everything that is wrong.
     """
-    chip = target(name)
-    warnings = [str(v) for v in chip.check(made, examples) if v.warning]
-    artefact = with_origins(chip.lower(made, examples), made)
-    artefact = Artefact(artefact.target, {**artefact.meta, **(meta or {})}, artefact.arrays)
+    artefact, warnings = lowered(target(name), made, examples, meta or {})
     digest = save_artefact(out, artefact)
     return {"target": name, "artefact": str(out), "digest": digest, **({"warnings": warnings} if warnings else {})}
+
+
+def lowered(chip: Target, made: Program, examples: Examples, meta: Mapping[str, Any]) -> tuple[Artefact, list[str]]:
+    """The artefact with `meta` beside its own, and what is warned of. Raises BadInput."""
+    warnings = [str(v) for v in chip.check(made, examples) if v.warning]
+    artefact = with_origins(chip.lower(made, examples), made)
+    return replace(artefact, meta={**artefact.meta, **meta}), warnings
 
 
 def run_artefact(folder: Path, spikes: Path, out: Path, record: bool) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from snn_fusion.errors import BadInput
 from snn_fusion.targets.populations import Program
 
 Array = npt.NDArray[Any]
@@ -99,6 +100,12 @@ class Target(Protocol):
 
     def profile(self, artefact: Artefact, inputs: Mapping[str, Array], outputs: Outputs) -> Sequence[Measurement]:
         """Resources and activity, each with its provenance."""
+
+
+def refuse(chip: str, violations: Sequence[Violation]) -> None:
+    """Raises BadInput listing what a chip cannot do, if there is anything; warnings are none of it."""
+    if listed := "\n".join(f"  {v}" for v in violations if not v.warning):
+        raise BadInput(chip, f"cannot run this network:\n{listed}\n", "change these, or choose another target")
 
 
 def dequantised(artefact: Artefact, name: str, potential: Array) -> Array:

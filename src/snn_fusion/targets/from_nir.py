@@ -12,6 +12,7 @@ Gains go into the weights. Potentials are counted from v_reset, so that a reset 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -128,6 +129,11 @@ class Reader:
         matrix, bias, shape = as_matrix(where, node, path.shape)
         carried = path.bias @ matrix + (bias if bias is not None and first else 0)
         return Path(path.source, csr_array(path.matrix @ matrix), path.delay, carried, shape)
+
+
+def semantics(sidecar: Mapping[str, Any]) -> tuple[float, Reset, int]:
+    """Seconds a step, reset and its delay, which NIR does not say, of a graph's graph.json."""
+    return sidecar["dt_ms"] / 1000, sidecar["reset"]["mechanism"], sidecar["reset"]["delay_steps"]
 
 
 def program(where: str, graph: nir.NIRGraph, dt: float, reset: Reset, reset_delay: int) -> Program:

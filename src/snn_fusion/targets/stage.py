@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +13,8 @@ from snn_fusion.config import Params
 from snn_fusion.errors import BadInput, SnnFusionError
 from snn_fusion.network.graph import load_graph
 from snn_fusion.targets.artefact import save_artefact
-from snn_fusion.targets.compile import target
-from snn_fusion.targets.contract import Array, Artefact, Outputs, Target, with_origins
+from snn_fusion.targets.compile import lowered, target
+from snn_fusion.targets.contract import Array, Artefact, Outputs, Target
 from snn_fusion.targets.examples import example_samples
 from snn_fusion.targets.populations import Program
 from snn_fusion.targets.present import present_samples
@@ -91,9 +91,7 @@ def _compile(params: Params, ws: Workspace, name: str, family: str, out: Path) -
     chip, (program, meta) = target(name), load_program(ws.path("tuned", family, name))
     graph, data = load_graph(ws.path("trained", "graph")), read_training_data(params, ws)
     examples = present_samples(meta["presentation"], data, example_samples(data, params.seed), graph)
-    warnings = [str(v) for v in chip.check(program, examples) if v.warning]
-    artefact = with_origins(chip.lower(program, examples), program)
-    artefact = replace(artefact, meta={**artefact.meta, "presentation": meta["presentation"]})
+    artefact, warnings = lowered(chip, program, examples, {"presentation": meta["presentation"]})
     result = {
         "target": name,
         "digest": save_artefact(out, artefact),

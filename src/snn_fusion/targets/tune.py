@@ -15,20 +15,20 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
-from torch.nn import functional
 
 from snn_fusion.config import Params
 from snn_fusion.network.fusion import FusionNetwork, decide
 from snn_fusion.network.graph import Graph, to_nir
 from snn_fusion.targets.contract import Array, Artefact, Outputs, Target, dequantised
-from snn_fusion.targets.examples import example_samples, spike_inputs
+from snn_fusion.targets.examples import example_samples
 from snn_fusion.targets.fidelity import allowed
-from snn_fusion.targets.from_nir import program
+from snn_fusion.targets.from_nir import program, semantics
 from snn_fusion.targets.populations import Program
+from snn_fusion.targets.present import SPIKES, present_samples
 from snn_fusion.targets.replay import replay
-from snn_fusion.training.batches import MISSING, Samples, TrainingData, batches, epoch_samples
-from snn_fusion.training.loop import THREADS, Report, loss_of
+from snn_fusion.targets.teacher import answers, distance
+from snn_fusion.training.batches import Samples, TrainingData, batches, epoch_samples
+from snn_fusion.training.loop import THREADS, Report, loss_of, validation_views
 
 BATCH = 128
 BATCHES = 10  # an epoch
@@ -58,9 +58,9 @@ def tune(
         beta.requires_grad_(False)  # decays lie on the chips' grid already
     optimiser = torch.optim.Adam([p for p in network.parameters() if p.requires_grad], RATE)
     views, examples = _views(graph, data), example_samples(data, params.seed)
-    inputs = _inputs(network, data, examples)
+    inputs = present_samples(SPIKES, data, examples, graph)
     kept, most = as_program(graph, network), params.targets.max_drop
-    history = [{"epoch": 0, **_compare(target, kept, inputs, network, data, views, most)}]
+    history = [{"epoch": 0, **_compare(target, kept, inputs, graph, data, views, most)}]
     best = 0
     for epoch in range(1, params.targets.epochs + 1):
         if history[best]["agreement"] == 1:
@@ -68,7 +68,7 @@ def tune(
         few = {name: one[:FEW] for name, one in inputs.items()}
         loss = _epoch(target, graph, network, params, data, optimiser, few, epoch, report)
         now = as_program(graph, network)
-        history.append({"epoch": epoch, "loss": loss, **_compare(target, now, inputs, network, data, views, most)})
+        history.append({"epoch": epoch, "loss": loss, **_compare(target, now, inputs, graph, data, views, most)})
         if _rank(history[epoch]) < _rank(history[best]):
             kept, best = now, epoch
     return kept, {"history": history, "kept_epoch": best}
@@ -76,9 +76,8 @@ def tune(
 
 def as_program(graph: Graph, network: FusionNetwork) -> Program:
     """The network's weights with the graph's step and reset."""
-    meta = graph.meta
-    dt, reset = meta["dt_ms"] / 1000, meta["reset"]
-    return program("tuned network", to_nir(network, dt), dt, reset["mechanism"], reset["delay_steps"])
+    dt, reset, reset_delay = semantics(graph.meta)
+    return program("tuned network", to_nir(network, dt), dt, reset, reset_delay)
 
 
 def run_many(target: Target, artefact: Artefact, inputs: Mapping[str, Array]) -> Outputs:
@@ -111,13 +110,12 @@ def _epoch(
     total, right = 0.0, 0.0
     for i, batch in enumerate(batches(samples.part(slice(BATCH * BATCHES)), BATCH)):
         artefact = target.lower(as_program(graph, network), examples)
-        found = run_many(target, artefact, _inputs(network, data, batch))
+        found = run_many(target, artefact, present_samples(SPIKES, data, batch, graph))
         potential = {name: dequantised(artefact, name, one) for name, one in found.potential.items()}
         spikes = {name: found.spikes[name] for name in found.spikes if artefact.meta["populations"][name]["spikes"]}
         answer = replay(network, data.spikes(batch), spikes, potential)
-        teacher = torch.from_numpy(graph.network.run(data.spikes(batch), len(batch)).potential[:, -1])
         labels = torch.from_numpy(batch.label)
-        loss = (1 - TEACHER) * loss_of(answer, labels) + TEACHER * _distance(answer[:, -1], teacher)
+        loss = (1 - TEACHER) * loss_of(answer, labels) + TEACHER * distance(answer[:, -1], answers(graph, data, batch))
         optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
@@ -126,38 +124,16 @@ def _epoch(
     return total / BATCHES
 
 
-def _distance(answer: Tensor, teacher: Tensor) -> Tensor:
-    """Kullback-Leibler divergence of the answers' softmax from the teacher's."""
-    wanted = functional.softmax(teacher, 1)
-    return functional.kl_div(functional.log_softmax(answer, 1), wanted, reduction="batchmean")
-
-
-def _inputs(network: FusionNetwork, data: TrainingData, samples: Samples) -> dict[str, Array]:
-    channels = {f"input_{s}": len(network.input[s]) for s in network.senses}
-    return spike_inputs(data.spikes(samples), len(samples), channels)
-
-
 def _views(graph: Graph, data: TrainingData) -> list[View]:
-    """Each sense alone and all fused, as recorded and varied."""
-    varied = data.vary(data.validation, np.random.default_rng(0), lowest=1)
-    found = []
-    wanted = [(sense,) for sense in data.senses] + ([data.senses] if len(data.senses) > 1 else [])
-    for senses in wanted:
-        for samples in (data.validation, varied):
-            there = np.all([samples.recording[s] != MISSING for s in senses], axis=0)
-            chosen = samples.part(np.flatnonzero(there)[:MOST])
-            chosen = chosen if len(senses) > 1 else chosen.only(senses[0])
-            if len(chosen):
-                answered = graph.network.run(data.spikes(chosen), len(chosen)).potential[:, -1]
-                found.append(View(chosen, decide(answered)))
-    return found
+    views = [samples.part(slice(MOST)) for _, samples in validation_views(data)]
+    return [View(samples, decide(answers(graph, data, samples).numpy())) for samples in views]
 
 
 def _compare(
     target: Target,
     made: Program,
     examples: Mapping[str, Array],
-    network: FusionNetwork,
+    graph: Graph,
     data: TrainingData,
     views: list[View],
     max_drop: float,
@@ -166,12 +142,12 @@ def _compare(
     artefact = target.lower(made, examples)
     beyond, agreements = 0, []
     for view in views:
-        found = run_many(target, artefact, _inputs(network, data, view.samples))
-        answers = decide(found.potential[artefact.meta["output"]][:, -1])
+        found = run_many(target, artefact, present_samples(SPIKES, data, view.samples, graph))
+        said = decide(found.potential[artefact.meta["output"]][:, -1])
         label = view.samples.label
-        lost = int((view.answers == label).sum()) - int((answers == label).sum())
+        lost = int((view.answers == label).sum()) - int((said == label).sum())
         beyond += max(lost - allowed(len(label), max_drop), 0)
-        agreements.append(float((view.answers == answers).mean()))
+        agreements.append(float((view.answers == said).mean()))
     return {"lost_beyond_allowed": beyond, "agreement": float(np.mean(agreements))}
 
 

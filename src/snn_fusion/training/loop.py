@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -138,21 +138,25 @@ def validate(network: FusionNetwork, data: TrainingData) -> dict[str, float]:
     `val_loss`, by which the best epoch is chosen, is the mean over all of these; accuracies are of the unvaried.
     """
     network.eval()
-    varied = data.vary(data.validation, np.random.default_rng(0), lowest=1)  # the same variations every epoch
     numbers: dict[str, float] = {}
     losses = []
+    for name, samples in validation_views(data):
+        loss, accuracy = _measure(network, data, samples)
+        losses.append(loss)
+        numbers.setdefault(f"val_accuracy_{name}", accuracy)  # the unvaried come first
+    return {"val_loss": float(np.mean(losses)), **numbers}
+
+
+def validation_views(data: TrainingData) -> Iterator[tuple[str, Samples]]:
+    """The validation recordings of each sense alone and of all fused, as they are and then varied; none is empty."""
+    varied = data.vary(data.validation, np.random.default_rng(0), lowest=1)  # the same variations every time
     wanted: dict[str, tuple[Sense, ...]] = {s: (s,) for s in data.senses}
     if len(data.senses) > 1:
         wanted["fused"] = data.senses
     for name, senses in wanted.items():
         for samples in (data.validation, varied):
-            chosen = _having(samples, senses)
-            if len(chosen) == 0:
-                continue
-            loss, accuracy = _measure(network, data, chosen)
-            losses.append(loss)
-            numbers.setdefault(f"val_accuracy_{name}", accuracy)  # the unvaried come first
-    return {"val_loss": float(np.mean(losses)), **numbers}
+            if len(chosen := _having(samples, senses)):
+                yield name, chosen
 
 
 def _having(samples: Samples, senses: tuple[Sense, ...]) -> Samples:

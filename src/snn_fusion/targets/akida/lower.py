@@ -17,16 +17,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from snn_fusion.errors import BadInput
 from snn_fusion.targets.akida import limits
 from snn_fusion.targets.akida.layers import chain, depths, merged
-from snn_fusion.targets.contract import Artefact, Violation
+from snn_fusion.targets.artefact import layout, synapse_arrays
+from snn_fusion.targets.contract import Artefact, Violation, refuse
 from snn_fusion.targets.populations import Population, Program
+from snn_fusion.targets.rounding import lost_weights
 
 Int32 = npt.NDArray[np.int32]
-SILENT_SHARE = 0.5  # of a connection's weights that round to 0, from which a warning is given
-
-
 ROUNDED = 0.01  # of the largest weight, from which a warning is given
 
 
@@ -46,22 +44,15 @@ def check(program: Program, version: int) -> list[Violation]:
 def lower(name: str, program: Program, version: int) -> Artefact:
     """Whole numbers only, the same on every machine. Raises BadInput listing all violations."""
     program = merged(program)
-    violations = [v for v in check(program, version) if not v.warning]
-    if violations:
-        listed = "\n".join(f"  {v}" for v in violations)
-        raise BadInput(name, f"cannot run this network:\n{listed}\n", "change these, or choose another target")
+    refuse(name, check(program, version))
     populations: dict[str, Any] = {}
     arrays: dict[str, npt.NDArray[Any]] = {}
     for one in program:
         scale = scale_of(one, version)
         arrays |= _neuron_arrays(one, scale, version)
         for i, connection in enumerate(one.incoming):
-            weights = connection.weights.tocsr()
-            arrays |= {
-                f"{one.name}.{i}.indptr": weights.indptr.astype(np.int32),
-                f"{one.name}.{i}.indices": weights.indices.astype(np.int32),
-                f"{one.name}.{i}.weights": np.rint(weights.data * scale).astype(np.int32),
-            }
+            rows = connection.weights.tocsr()
+            arrays |= synapse_arrays(f"{one.name}.{i}", rows, np.rint(rows.data * scale))
         populations[one.name] = {
             "size": one.size,
             "spikes": one.spikes,
@@ -69,16 +60,7 @@ def lower(name: str, program: Program, version: int) -> Artefact:
             "scale": scale,
             "incoming": [{"source": c.source, "delay": c.delay} for c in one.incoming],
         }
-    meta = {
-        "version": version,
-        "dt": program.dt,
-        "inputs": program.inputs,
-        "output": program.output,
-        "order": [one.name for one in program],
-        "chain": chain(program),
-        "populations": populations,
-    }
-    return Artefact(name, meta, arrays)
+    return Artefact(name, {**layout(program, populations), "version": version, "chain": chain(program)}, arrays)
 
 
 def scale_of(one: Population, version: int) -> float:
@@ -205,9 +187,7 @@ def _numbers(program: Program, one: Population, version: int) -> list[Violation]
             limit, value = f"{ROUNDED:.0%} of the largest", f"off by up to {off:.3g}"
             found.append(Violation(one.name, f"weights from {c.source} are rounded", limit, value, True))
         lost = float(((weights == 0) & (c.weights.data != 0)).mean()) if len(weights) else 0.0
-        if lost > SILENT_SHARE:
-            what = f"weights from {c.source} that round to zero"
-            found.append(Violation(one.name, what, f"{SILENT_SHARE:.0%}", f"{lost:.0%}", True))
+        found += lost_weights(one.name, c.source, lost)
         most = chip.input_high if c.source in program.inputs else program[c.source].levels
         worst += np.bincount(c.weights.indices, np.abs(weights) * most, one.size)
     limit = f"{limits.POTENTIAL_HIGH:,} chip units"

@@ -11,11 +11,12 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
 from snn_fusion.errors import BadInput
 from snn_fusion.targets.akida import limits
 from snn_fusion.targets.contract import Artefact, Outputs
+from snn_fusion.targets.inputs import named_inputs
+from snn_fusion.targets.synapses import arrive
 
 Int32 = npt.NDArray[np.int32]
 
@@ -30,8 +31,9 @@ def simulate(artefact: Artefact, inputs: Mapping[str, npt.NDArray[Any]]) -> Outp
         one = meta["populations"][name]
         u = np.zeros((n, steps, one["size"]), np.int32) + arrays[f"{name}.bias"]
         for i, way in enumerate(one["incoming"]):
-            weights = (arrays[f"{name}.{i}.{part}"] for part in ("indptr", "indices", "weights"))
-            _accumulate(sent[way["source"]], way["delay"], *weights, u)
+            weights = [arrays[f"{name}.{i}.{part}"] for part in ("indptr", "indices", "weights")]
+            for t in range(way["delay"], steps):
+                arrive(sent[way["source"]], t - way["delay"], *weights, u[:, t])
         potential[name] = u
         above = -((arrays[f"{name}.threshold"] - u) // arrays[f"{name}.step"])  # ceil of (U - threshold) / step
         sent[name] = np.clip(above, 0, one["levels"]).astype(np.int32)
@@ -41,12 +43,7 @@ def simulate(artefact: Artefact, inputs: Mapping[str, npt.NDArray[Any]]) -> Outp
 def whole_inputs(artefact: Artefact, inputs: Mapping[str, npt.NDArray[Any]]) -> dict[str, Int32]:
     """The inputs as whole numbers that the chip can take. Raises BadInput naming what is wrong."""
     chip, found = limits.VERSIONS[artefact.meta["version"]], {}
-    for name, channels in artefact.meta["inputs"].items():
-        if name not in inputs:
-            raise BadInput(f"input {name}", "is missing", f"there are: {', '.join(inputs)}")
-        values = np.asarray(inputs[name])
-        if values.ndim != 3 or values.shape[2] != channels:
-            raise BadInput(f"input {name}", f"has shape {list(values.shape)}, not (n, T, {channels})")
+    for name, values in named_inputs(inputs, artefact.meta["inputs"]).items():
         found[name] = values.astype(np.int32)
         if (found[name] != values).any():
             raise BadInput(f"input {name}", "holds fractions", "Akida takes whole numbers")
@@ -54,20 +51,4 @@ def whole_inputs(artefact: Artefact, inputs: Mapping[str, npt.NDArray[Any]]) -> 
         if low < chip.input_low or high > chip.input_high:
             problem = f"holds {low} ... {high}"
             raise BadInput(f"input {name}", problem, f"{chip.input_low} ... {chip.input_high} is what the chip takes")
-    shapes = {one.shape[:2] for one in found.values()}
-    if len(shapes) > 1:
-        listed = ", ".join(f"{name} {list(one.shape)}" for name, one in found.items())
-        raise BadInput("inputs", f"differ in recordings or steps: {listed}", "give the same for all")
     return found
-
-
-@njit(cache=True, nogil=True)
-def _accumulate(sent: Int32, delay: int, indptr: Int32, indices: Int32, weights: Int32, out: Int32) -> None:
-    """Add the rows of the weights (source, target) that `sent` (n, T, source) meets `delay` steps later."""
-    for b in range(sent.shape[0]):
-        for t in range(delay, sent.shape[1]):
-            for source in range(sent.shape[2]):
-                value = sent[b, t - delay, source]
-                if value != 0:
-                    for k in range(indptr[source], indptr[source + 1]):
-                        out[b, t, indices[k]] += value * weights[k]

@@ -24,6 +24,7 @@ from snn_fusion.targets.akida.collapsed import MOST_WINDOWS, Collapsed
 from snn_fusion.targets.akida.present import Presentation, counts, input_name
 from snn_fusion.targets.akida.unroll import unroll
 from snn_fusion.targets.populations import Program
+from snn_fusion.targets.teacher import answers, distance
 from snn_fusion.training.batches import MISSING, Samples, TrainingData, batches, epoch_samples
 from snn_fusion.training.loop import THREADS, Report
 
@@ -129,7 +130,7 @@ def _lessons(
     rng, chance = (np.random.default_rng([params.seed, stream]) for stream in (2, 3))
 
     def make(part: Samples, epoch: int, batch: int, of: int) -> Lesson:
-        taught = _answers(graph, data, part) if (epoch + batch) % TAUGHT_EVERY == 0 else None
+        taught = answers(graph, data, part) if (epoch + batch) % TAUGHT_EVERY == 0 else None
         return Lesson(epoch, batch, of, shown(data, part, how, rng), torch.from_numpy(part.label), taught)
 
     for epoch in range(epochs):
@@ -147,18 +148,11 @@ def _ahead(lessons: Iterator[Callable[[], Lesson]]) -> Iterator[Lesson]:
             waiting.extend(pool.submit(make) for make in islice(lessons, 1))
 
 
-def _answers(graph: Graph, data: TrainingData, samples: Samples) -> Tensor:
-    """The float network's last potentials, (n, classes)."""
-    return torch.from_numpy(graph.network.run(data.spikes(samples), len(samples)).potential[:, -1])
-
-
 def _loss(logits: Tensor, labels: Tensor, taught: Tensor | None) -> Tensor:
     label = functional.cross_entropy(logits, labels, label_smoothing=SMOOTHING)
     if taught is None:
         return label
-    wanted = functional.softmax(taught, 1)
-    distance = functional.kl_div(functional.log_softmax(logits, 1), wanted, reduction="batchmean")
-    return TEACHER * distance + (1 - TEACHER) * label
+    return TEACHER * distance(logits, taught) + (1 - TEACHER) * label
 
 
 def _groups(network: Collapsed) -> list[dict[str, Any]]:

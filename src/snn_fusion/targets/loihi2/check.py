@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
-from snn_fusion.targets.contract import Examples, Violation
+from snn_fusion.targets.contract import Violation
 from snn_fusion.targets.loihi2 import limits
-from snn_fusion.targets.loihi2.lower import bias_of, scales, synapses
+from snn_fusion.targets.loihi2.lower import bias_of, synapses
 from snn_fusion.targets.populations import Population, Program
+from snn_fusion.targets.rounding import lost_weights, time_constant
 
-TIME_CONSTANT = 0.05  # relative error from which a warning is given
-SILENT_SHARE = 0.5  # of a connection's weights that round to 0, from which a warning is given
 GROUPS = 2  # of synapses that a connection becomes
 
 
-def check(program: Program, examples: Examples = None) -> list[Violation]:
-    """Structure and capacity; if these hold, what rounding does, and what examples reach."""
-    found = [violation for one in program for violation in _structure(program, one)] + _capacity(program)
-    if any(not v.warning for v in found):
-        return found
-    for name, scale in scales(program, examples).items():
-        found += [*_threshold_and_decays(program[name], scale), *_bias(program[name], scale)]
-        found += _weights(program[name], scale, examples is None)
+def structure(program: Program) -> list[Violation]:
+    """What no scale can mend: kinds of neurons, delays, capacity."""
+    return [violation for one in program for violation in _structure(program, one)] + _capacity(program)
+
+
+def numbers(program: Program, scale: Mapping[str, float], worst_case: bool) -> list[Violation]:
+    """What rounding at these scales does; with `worst_case` also what could be reached if all inputs spiked."""
+    found = []
+    for one in program:
+        found += [*_threshold_and_decays(one, scale[one.name]), *_bias(one, scale[one.name])]
+        found += _weights(one, scale[one.name], worst_case)
     return found
 
 
@@ -74,10 +78,8 @@ def _threshold_and_decays(one: Population, scale: float) -> list[Violation]:
         if wanted < 1 and whole < 1:
             limit = f"multiples of 1/{limits.UNITY}"
             found.append(Violation(one.name, f"{field} rounds to 1", limit, f"{wanted:.6g}"))
-        elif 0 < wanted < 1 and abs(whole / limits.UNITY / (1 - wanted) - 1) > TIME_CONSTANT:
-            on_chip = f"{wanted:.6g} is {1 - whole / limits.UNITY:.6g}"
-            limit = f"within {TIME_CONSTANT:.0%}"
-            found.append(Violation(one.name, f"time constant of {field}", limit, on_chip, True))
+        else:
+            found += time_constant(one.name, field, wanted, 1 - whole / limits.UNITY)
     return found
 
 
@@ -101,9 +103,7 @@ def _weights(one: Population, scale: float, worst_case: bool) -> list[Violation]
     for connection in one.incoming:
         on_chip = sum((group.weights * 2.0**group.exponent for group in synapses(connection, scale)), np.zeros(1))
         lost = float(((on_chip == 0) & (connection.weights.data != 0)).mean()) if connection.weights.nnz else 0.0
-        if lost > SILENT_SHARE:
-            what = f"weights from {connection.source} that round to zero"
-            found.append(Violation(one.name, what, f"{SILENT_SHARE:.0%}", f"{lost:.0%}", True))
+        found += lost_weights(one.name, connection.source, lost)
         worst += np.bincount(connection.weights.indices, np.abs(on_chip) * np.ones(connection.weights.nnz), one.size)
     left = max(1 - float(one.current_decay[0]), 1 / limits.UNITY)  # of the current goes each step, the rest adds up
     highest = float(worst.max(initial=0)) * 2**limits.ALIGNMENT / left

@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from snn_fusion.errors import BadInput
-from snn_fusion.targets.contract import Artefact, Examples, Violation
+from snn_fusion.targets.artefact import layout, synapse_arrays
+from snn_fusion.targets.contract import Artefact, Examples
 from snn_fusion.targets.loihi2 import limits
 from snn_fusion.targets.populations import Connection, Population, Program
 from snn_fusion.targets.reference import Traces, simulate
@@ -38,26 +38,14 @@ class Synapses:
     weights: npt.NDArray[np.int32]
 
 
-def lower(program: Program, violations: list[Violation], examples: Examples) -> Artefact:
-    """Whole numbers only, the same on every machine. Raises BadInput listing the violations."""
-    if violations:
-        listed = "\n".join(f"  {v}" for v in violations)
-        raise BadInput("loihi2", f"cannot run this network:\n{listed}\n", "change these, or choose another target")
+def lower_with(program: Program, scale: Mapping[str, float]) -> Artefact:
+    """Whole numbers only, the same on every machine, of a program without violations."""
     populations: dict[str, Any] = {}
     arrays: dict[str, npt.NDArray[Any]] = {}
-    for one, scale in scales(program, examples).items():
-        meta, found = _population(program[one], scale)
-        populations[one] = meta
+    for one in program:
+        populations[one.name], found = _population(one, scale[one.name])
         arrays |= found
-    meta = {
-        "dt": program.dt,
-        "inputs": program.inputs,
-        "output": program.output,
-        "order": [one.name for one in program],
-        "depth": program.depth,
-        "populations": populations,
-    }
-    return Artefact("loihi2", meta, arrays)
+    return Artefact("loihi2", {**layout(program, populations), "depth": program.depth}, arrays)
 
 
 def scales(program: Program, examples: Examples) -> dict[str, float]:
@@ -115,10 +103,7 @@ def _population(one: Population, scale: float) -> tuple[dict[str, Any], dict[str
     for connection in one.incoming:
         rows = connection.weights.tocsr()
         for group in synapses(connection, scale):
-            prefix = f"{one.name}.{len(incoming)}"
-            arrays[f"{prefix}.indptr"] = rows.indptr.astype(np.int32)
-            arrays[f"{prefix}.indices"] = rows.indices.astype(np.int32)
-            arrays[f"{prefix}.weights"] = group.weights
+            arrays |= synapse_arrays(f"{one.name}.{len(incoming)}", rows, group.weights)
             incoming.append({"source": connection.source, "delay": connection.delay, "exponent": group.exponent})
     rounded_down = sum(_loses(way["exponent"], arrays[f"{one.name}.{i}.weights"]) for i, way in enumerate(incoming))
     rounded_down = rounded_down if decay > 0 else 0  # without memory the answer is the current, without the bias

@@ -19,6 +19,7 @@ from numba import njit
 
 from snn_fusion.errors import BadInput
 from snn_fusion.targets.contract import Artefact, Outputs
+from snn_fusion.targets.inputs import named_inputs
 from snn_fusion.targets.loihi2 import limits
 from snn_fusion.targets.synapses import arrive
 
@@ -28,11 +29,8 @@ Int32 = npt.NDArray[np.int32]
 def simulate(artefact: Artefact, inputs: Mapping[str, npt.NDArray[Any]]) -> Outputs:
     """Run on (n, T, channels) of whole numbers for each input, from rest. Raises BadInput."""
     meta = artefact.meta
-    sent = {name: _whole(name, inputs, channels) for name, channels in meta["inputs"].items()}
+    sent = {name: _whole(name, values) for name, values in named_inputs(inputs, meta["inputs"]).items()}
     n, steps = next(iter(sent.values())).shape[:2]
-    if any(one.shape[:2] != (n, steps) for one in sent.values()):
-        shapes = ", ".join(f"{name} {list(one.shape)}" for name, one in sent.items())
-        raise BadInput("inputs", f"differ in recordings or steps: {shapes}", "give the same for all")
     potential: dict[str, Int32] = {}
     state = {}
     for name in meta["order"]:
@@ -75,12 +73,7 @@ def _narrow(artefact: Artefact, prefix: str) -> tuple[Int32, Int32, npt.NDArray[
     return indptr, indices, weights.astype(np.int16)
 
 
-def _whole(name: str, inputs: Mapping[str, npt.NDArray[Any]], channels: int) -> Int32:
-    if name not in inputs:
-        raise BadInput(f"input {name}", "is missing", f"there are: {', '.join(inputs)}")
-    values = np.asarray(inputs[name])
-    if values.ndim != 3 or values.shape[2] != channels:
-        raise BadInput(f"input {name}", f"has shape {list(values.shape)}", f"give (n, T, {channels})")
+def _whole(name: str, values: npt.NDArray[Any]) -> Int32:
     if np.abs(values.astype(np.float64)).max(initial=0) >= limits.STATE_HIGH:
         raise BadInput(f"input {name}", f"holds {values.min():g} ... {values.max():g}", "a graded spike has 24 bits")
     whole = values.astype(np.int32)

@@ -11,10 +11,10 @@ import numpy as np
 import numpy.typing as npt
 
 from snn_fusion.targets.activity import activity, unusual
-from snn_fusion.targets.contract import Artefact, Examples, Measurement, Mismatches, Outputs, Violation
+from snn_fusion.targets.contract import Artefact, Examples, Measurement, Mismatches, Outputs, Violation, refuse
 from snn_fusion.targets.loihi2 import limits
-from snn_fusion.targets.loihi2.check import check, cores_of
-from snn_fusion.targets.loihi2.lower import lower
+from snn_fusion.targets.loihi2.check import cores_of, numbers, structure
+from snn_fusion.targets.loihi2.lower import lower_with, scales
 from snn_fusion.targets.loihi2.simulate import simulate
 from snn_fusion.targets.populations import Program
 from snn_fusion.targets.toolchain import call
@@ -30,14 +30,21 @@ class Loihi2:
     simulator = "fixed-point simulator, equal to lava-nc's to the bit"
 
     def check(self, program: Program, examples: Examples = None) -> Sequence[Violation]:
-        found = check(program, examples)
-        if examples and not any(not v.warning for v in found):
-            artefact = lower(program, [], examples)
+        found = structure(program)
+        if found:
+            return found
+        scale = scales(program, examples)
+        found = numbers(program, scale, examples is None)
+        if examples and all(v.warning for v in found):
+            artefact = lower_with(program, scale)
             found += unusual(artefact, simulate(artefact, examples))
         return found
 
     def lower(self, program: Program, examples: Examples = None) -> Artefact:
-        return lower(program, [v for v in check(program, examples) if not v.warning], examples)
+        refuse(self.name, structure(program))
+        scale = scales(program, examples)
+        refuse(self.name, numbers(program, scale, examples is None))
+        return lower_with(program, scale)
 
     def run(self, artefact: Artefact, inputs: Mapping[str, npt.NDArray[Any]]) -> Outputs:
         return simulate(artefact, inputs)

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
+from snn_fusion.targets.activity import unusual
 from snn_fusion.targets.contract import Artefact, Examples, Violation
 from snn_fusion.targets.populations import Population, Program
+from snn_fusion.targets.rounding import lost_weights, time_constant
 from snn_fusion.targets.spinnaker import limits
 from snn_fusion.targets.spinnaker.emulate import emulate
 from snn_fusion.targets.spinnaker.lower import highest_sums, incoming, lower_with, parameters, thresholds_lost
 from snn_fusion.targets.spinnaker.structure import structure
-
-TIME_CONSTANT = 0.05  # relative error from which a warning is given
-LOST_SHARE = 0.5  # of a connection's weights that round to 0, from which a warning is given
-BUSY_SHARE = 0.9  # of steps in which a layer's neurons spike, from which it says nothing any more
 
 
 def check(program: Program, examples: Examples = None) -> list[Violation]:
@@ -37,11 +35,8 @@ def _warning(layer: str, what: str, limit: str, value: object) -> Violation:
 
 def _time_constant(one: Population) -> list[Violation]:
     decay = parameters(one)[1] / limits.ONE
-    off = (one.decay > 0) & (np.abs((1 - decay) / (1 - one.decay) - 1) > TIME_CONSTANT)
-    if not off.any():
-        return []
-    value = f"{one.decay[off][0]:.6g} is {decay[off][0]:.6g}"
-    return [_warning(one.name, "time constant of decay", f"within {TIME_CONSTANT:.0%}", value)]
+    off = (time_constant(one.name, "decay", *both) for both in zip(one.decay.tolist(), decay.tolist(), strict=True))
+    return next((found for found in off if found), [])  # of the first neuron that is off
 
 
 def _words(one: Population, artefact: Artefact) -> list[Violation]:
@@ -52,12 +47,7 @@ def _words(one: Population, artefact: Artefact) -> list[Violation]:
         indices, words = (artefact.arrays[f"{one.name}.{i}.{part}"] for part in ("indices", "weights"))
         wanted = int((connection.weights.data != 0).sum())
         lost = 1 - len(words) / wanted if wanted else 0.0
-        if lost > LOST_SHARE:
-            found.append(
-                _warning(
-                    one.name, f"weights from {connection.source} that round to zero", f"{LOST_SHARE:.0%}", f"{lost:.0%}"
-                )
-            )
+        found += lost_weights(one.name, connection.source, lost)
         for sign, row in ((1, worst[0]), (-1, worst[1])):
             row += np.bincount(indices, np.maximum(sign * words, 0), one.size)
     highest = float(worst.max(initial=0))
@@ -73,15 +63,8 @@ def _observed(artefact: Artefact, examples: Examples) -> list[Violation]:
     assert examples is not None
     ran = emulate(artefact, examples)
     found = []
-    for name, one in artefact.meta["populations"].items():
+    for name in artefact.meta["order"]:
         if ran.full[name]:
             value = f"{ran.full[name]:,} of {ran.slots[name]:,}"
             found.append(_warning(name, "full slots of the ring buffer in the examples", "none", value))
-        if not one["spikes"]:
-            continue
-        rate = float(ran.outputs.spikes[name].mean())
-        if rate == 0:
-            found.append(_warning(name, "silent", "a spike in the examples", "none"))
-        if rate > BUSY_SHARE:
-            found.append(_warning(name, "saturated", f"spikes in {BUSY_SHARE:.0%} of steps", f"{rate:.0%}"))
-    return found
+    return found + unusual(artefact, ran.outputs)

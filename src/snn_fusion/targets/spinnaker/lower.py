@@ -21,9 +21,9 @@ import numpy as np
 import numpy.typing as npt
 from scipy.sparse import csr_array
 
-from snn_fusion.errors import BadInput
 from snn_fusion.targets import reference
-from snn_fusion.targets.contract import Artefact, Examples, Violation
+from snn_fusion.targets.artefact import layout, synapse_arrays
+from snn_fusion.targets.contract import Artefact, Examples, Violation, refuse
 from snn_fusion.targets.populations import Connection, Population, Program
 from snn_fusion.targets.spinnaker import limits
 from snn_fusion.targets.spinnaker.inputs import BIAS, spikes_of
@@ -40,12 +40,9 @@ Sums = dict[str, tuple[float, float]]
 
 def lower(program: Program, examples: Examples = None) -> Artefact:
     """Whole numbers only, the same on every machine. Raises BadInput listing all violations."""
-    found = structure(program)
-    sums = {} if found else highest_sums(program, examples)
-    found = found or thresholds_lost(program, sums)
-    if found:
-        listed = "\n".join(f"  {v}" for v in found)
-        raise BadInput("spinnaker", f"cannot run this network:\n{listed}\n", "change these, or choose another target")
+    refuse("spinnaker", structure(program))
+    sums = highest_sums(program, examples)
+    refuse("spinnaker", thresholds_lost(program, sums))
     return lower_with(program, sums, examples is not None)
 
 
@@ -68,18 +65,8 @@ def lower_with(program: Program, sums: Sums, calibrated: bool) -> Artefact:
         }
         for i, connection in enumerate(incoming(one)):
             rows = words(one, connection, scale, shifts)
-            for part in ("indptr", "indices"):
-                arrays[f"{one.name}.{i}.{part}"] = getattr(rows, part).astype(np.int32)
-            arrays[f"{one.name}.{i}.weights"] = rows.data.astype(np.int32)
-    meta = {
-        "dt": program.dt,
-        "inputs": program.inputs,
-        "output": program.output,
-        "order": [one.name for one in program],
-        "depth": program.depth,
-        "calibrated": calibrated,
-        "populations": populations,
-    }
+            arrays |= synapse_arrays(f"{one.name}.{i}", rows, rows.data)
+    meta = {**layout(program, populations), "depth": program.depth, "calibrated": calibrated}
     return Artefact("spinnaker", meta, arrays)
 
 
