@@ -127,6 +127,14 @@ def test_input_that_a_chip_cannot_take_is_refused(name: str, bad: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
+def test_a_layer_that_falls_silent_on_the_examples_is_warned_of(name: str) -> None:
+    program = PROGRAMS[sorted(RUNS[name])[0]]
+    silent = {"in": np.zeros_like(spikes()["in"])}
+    assert ("a", "silent") in [(v.layer, v.what) for v in TARGETS[name].check(program, silent) if v.warning]
+    assert ("a", "silent") not in [(v.layer, v.what) for v in TARGETS[name].check(program, spikes())]
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_a_profile_counts_the_same_things_on_every_chip_and_invents_none(name: str) -> None:
     chip = TARGETS[name]
     artefact = chip.lower(PROGRAMS[sorted(RUNS[name])[0]])

@@ -191,11 +191,13 @@ def test_a_vendors_process_that_fails_is_a_clear_error(fake, text: str, message:
         toolchain.call("loihi2", {"x": np.zeros(1)}, 1)
 
 
-def test_no_child_of_a_vendors_process_outlives_it(fake, tmp_path) -> None:
+@pytest.mark.parametrize("session", [False, True])
+def test_no_child_of_a_vendors_process_outlives_it(fake, tmp_path, session: bool) -> None:
     mark = tmp_path / "child.pid"
     fake(
         "import subprocess, sys\n"
-        "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'])\n"
+        "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'], "
+        f"start_new_session={session})\n"
         f"open({str(mark)!r}, 'w').write(str(child.pid))\n"
     )
     with pytest.raises(toolchain.ToolchainFailed):

@@ -49,7 +49,11 @@ def draw(chips: Chips, max_drop: float) -> dict[str, Picture]:
                 found[f"chips_{metric.split()[0]}"] = Picture(figures.fronts(points, label), title, caption)
         if drawn := figures.rates(chips, TITLES):
             title = "Distance of each layer's firing rates from the float network's, by condition"
-            found["chips_rates"] = Picture(drawn, title, "One mark a condition and view; 1e-9 stands for none.")
+            found["chips_rates"] = Picture(
+                drawn,
+                title,
+                "One mark a condition and view; 1e-9 stands for none. Akida runs other layers: not comparable.",
+            )
         board = chips.get("spinnaker", {}).get("compiled", {}).get("mapping", {}).get("5")
         if board:
             found["chips_board"] = _board(board)

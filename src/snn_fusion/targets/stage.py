@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -27,6 +28,7 @@ from snn_fusion.training.stage import read_training_data
 from snn_fusion.workspace import Workspace, code_digest, digest
 
 CONFORMED = 20  # recordings that go through the vendor's tool
+BOARDS = ("SNN_FUSION_LOIHI2", "SNN_FUSION_SPINNAKER_MACHINE")  # with one, conformance is of a board
 CODE = ("targets", "network", "encoding", "training")
 
 
@@ -79,6 +81,7 @@ def compile_(params: Params, ws: Workspace, name: str) -> dict[str, Any]:
         "tuned": ws.digest(f"tuned/{family}"),
         "code": code_digest(*CODE),
         "toolchain": installed(target(name).toolchain),
+        "boards": digest([os.environ.get(one, "") for one in BOARDS]),
     }
     lock = f".lock.compiled.{name}"
     return ws.build(f"compiled/{name}", inputs, lambda out: _compile(params, ws, name, family, out), lock)

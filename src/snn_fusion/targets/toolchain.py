@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import resource
 import signal
 import subprocess
 import tempfile
@@ -19,6 +20,8 @@ from snn_fusion.errors import SnnFusionError
 from snn_fusion.workspace import digest, file_digest, project_root
 
 Array = npt.NDArray[Any]
+MARK = "SNN_FUSION_CALL"  # in the environment of all that a call starts
+MOST_BYTES = 16 << 30  # of a file that a vendor's process writes
 LAST_WORDS = 2000  # characters of what a failed run wrote
 
 
@@ -50,14 +53,15 @@ def installed(name: str) -> str:
 def call(name: str, job: Mapping[str, Array], limit_s: float) -> dict[str, Array]:
     """Run `toolchains/NAME/run.py` on the arrays of `job`; the arrays that it answers with.
 
-    Nothing outlives the call: the process group is killed when it ends, whatever way. Raises ToolchainMissing,
-    ToolchainFailed with the run's last words.
+    Nothing outlives the call: the process group is killed when it ends, whatever way, and whatever else carries the
+    call's mark. No file grows beyond MOST_BYTES. Raises ToolchainMissing, ToolchainFailed with the run's last words.
     """
     interpreter = python(name)
     with tempfile.TemporaryDirectory(prefix=f"snn-fusion-{name}-") as folder:
         work, log = Path(folder), Path(folder, "log.txt")
         np.savez(work / "job.npz", allow_pickle=False, **job)
         runner = project_root() / "toolchains" / name / "run.py"
+        mark = f"{MARK}={work.name}"
         with log.open("w") as output:
             child = subprocess.Popen(
                 [str(interpreter), str(runner), "job.npz", "result.npz"],
@@ -66,14 +70,16 @@ def call(name: str, job: Mapping[str, Array], limit_s: float) -> dict[str, Array
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                env=_environment(work),
+                env=_environment(work) | {MARK: work.name},
             )
+            with contextlib.suppress(ProcessLookupError):
+                resource.prlimit(child.pid, resource.RLIMIT_FSIZE, (MOST_BYTES, MOST_BYTES))
             try:
                 code: int | None = child.wait(limit_s)
             except subprocess.TimeoutExpired:
                 code = None
             finally:
-                _end(child)
+                _end(child, mark)
         result = work / "result.npz"
         if code is None and not result.exists():
             raise ToolchainFailed(f"{name}: no answer within {limit_s:g} s\n{_tail(log)}")
@@ -92,11 +98,15 @@ def _environment(home: Path) -> dict[str, str]:
     return {**kept, "HOME": str(home), "TMPDIR": str(home), "MPLCONFIGDIR": str(home)}
 
 
-def _end(child: subprocess.Popen[bytes]) -> None:
-    """The whole group, children that it left behind among them."""
+def _end(child: subprocess.Popen[bytes], mark: str) -> None:
+    """The whole group, children that it left behind among them, and those that went into a session of their own."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(child.pid, signal.SIGKILL)
     child.wait()
+    for place in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if mark.encode() in (place / "environ").read_bytes().split(b"\0"):
+                os.kill(int(place.name), signal.SIGKILL)
 
 
 def _tail(log: Path) -> str:

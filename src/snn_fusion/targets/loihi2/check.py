@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from snn_fusion.targets.contract import Violation
+from snn_fusion.targets.contract import Outputs, Violation
 from snn_fusion.targets.loihi2 import limits
 from snn_fusion.targets.loihi2.lower import bias_of, synapses
 from snn_fusion.targets.populations import Population, Program
@@ -20,12 +20,24 @@ def structure(program: Program) -> list[Violation]:
     return [violation for one in program for violation in _structure(program, one)] + _capacity(program)
 
 
-def numbers(program: Program, scale: Mapping[str, float], worst_case: bool) -> list[Violation]:
-    """What rounding at these scales does; with `worst_case` also what could be reached if all inputs spiked."""
+def numbers(program: Program, scale: Mapping[str, float]) -> list[Violation]:
+    """What rounding at these scales does, and what could be reached if all inputs spiked."""
     found = []
     for one in program:
         found += [*_threshold_and_decays(one, scale[one.name]), *_bias(one, scale[one.name])]
-        found += _weights(one, scale[one.name], worst_case)
+        found += _weights(one, scale[one.name])
+    return found
+
+
+def held(ran: Outputs) -> list[Violation]:
+    """Potentials that a run has brought to the chip's limit, where they are held."""
+    found = []
+    for name, potential in ran.potential.items():
+        at_limit = int((np.abs(potential) >= limits.STATE_HIGH - 1).sum())
+        if at_limit:
+            value = f"{at_limit:,} of {potential.size:,}"
+            limit = f"{limits.STATE_HIGH:,} chip units"
+            found.append(Violation(name, "potentials held at the limit in the examples", limit, value, True))
     return found
 
 
@@ -97,7 +109,7 @@ def _bias(one: Population, scale: float) -> list[Violation]:
     return found
 
 
-def _weights(one: Population, scale: float, worst_case: bool) -> list[Violation]:
+def _weights(one: Population, scale: float) -> list[Violation]:
     found = []
     worst = np.zeros(one.size)
     for connection in one.incoming:
@@ -107,12 +119,12 @@ def _weights(one: Population, scale: float, worst_case: bool) -> list[Violation]
         worst += np.bincount(connection.weights.indices, np.abs(on_chip) * np.ones(connection.weights.nnz), one.size)
     left = max(1 - float(one.current_decay[0]), 1 / limits.UNITY)  # of the current goes each step, the rest adds up
     highest = float(worst.max(initial=0)) * 2**limits.ALIGNMENT / left
-    if highest >= limits.STATE_HIGH and worst_case:
+    if highest >= limits.STATE_HIGH:
         # The current would wrap around and change its sign; whether it can happen, only examples say.
         limit, value = f"{limits.STATE_HIGH:,} chip units", f"{highest:,.0f}"
         found.append(Violation(one.name, "current if all inputs spike in every step", limit, value, True))
     reached = highest / max(1 - float(one.decay[0]), 1 / limits.UNITY)
-    if reached >= limits.STATE_HIGH and worst_case:
+    if reached >= limits.STATE_HIGH:
         limit, value = f"held at {limits.STATE_HIGH:,} chip units", f"{reached:,.0f}"
         found.append(Violation(one.name, "potential if all inputs spike in every step", limit, value, True))
     return found

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from snn_fusion.targets.activity import activity, unusual
 from snn_fusion.targets.contract import Artefact, Examples, Measurement, Mismatches, Outputs, Violation, refuse
 from snn_fusion.targets.loihi2 import limits
-from snn_fusion.targets.loihi2.check import cores_of, numbers, structure
+from snn_fusion.targets.loihi2.check import cores_of, held, numbers, structure
 from snn_fusion.targets.loihi2.lower import lower_with, scales
 from snn_fusion.targets.loihi2.simulate import simulate
 from snn_fusion.targets.populations import Program
@@ -22,7 +22,12 @@ from snn_fusion.targets.toolchain import call
 TOOL = "lava-nc 0.10.0, Loihi2SimCfg(select_tag='fixed_pt')"
 SECONDS = 300.0
 BOARD = "SNN_FUSION_LOIHI2"  # =board: through Intel's extension of lava, not its simulation
+ON_BOARD = "lava-nc 0.10.0, Loihi2HwCfg: a board"
 UNKNOWN = (("latency", "s"), ("power", "W"), ("energy", "J"))
+
+
+def on_board() -> bool:
+    return os.environ.get(BOARD) == "board"
 
 
 class Loihi2:
@@ -34,16 +39,17 @@ class Loihi2:
         if found:
             return found
         scale = scales(program, examples)
-        found = numbers(program, scale, examples is None)
+        found = numbers(program, scale)
         if examples and all(v.warning for v in found):
             artefact = lower_with(program, scale)
-            found += unusual(artefact, simulate(artefact, examples))
+            ran = simulate(artefact, examples)
+            found += [*held(ran), *unusual(artefact, ran)]
         return found
 
     def lower(self, program: Program, examples: Examples = None) -> Artefact:
         refuse(self.name, structure(program))
         scale = scales(program, examples)
-        refuse(self.name, numbers(program, scale, examples is None))
+        refuse(self.name, numbers(program, scale))
         return lower_with(program, scale)
 
     def run(self, artefact: Artefact, inputs: Mapping[str, npt.NDArray[Any]]) -> Outputs:
@@ -61,15 +67,15 @@ class Loihi2:
             spikes += int((found[f"spikes.{name}"] != ours.spikes[name]).sum())
             potentials += int((found[f"potential.{name}"] != after).sum())
             compared += after.size
-        return Mismatches(spikes, potentials, compared, TOOL)
+        return Mismatches(spikes, potentials, compared, ON_BOARD if on_board() else TOOL)
 
     def in_lava(self, artefact: Artefact, inputs: Mapping[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:
         """What lava makes of it: `spikes.NAME` and `potential.NAME` (n, T, N), and the `seconds` of its run.
 
         On a board where SNN_FUSION_LOIHI2=board. Raises ToolchainFailed, ToolchainMissing.
         """
-        board = "yes" if os.environ.get(BOARD) == "board" else "no"
-        job = {"meta": np.array(json.dumps(artefact.meta)), "board": np.array(board), **artefact.arrays}
+        board = np.array("yes" if on_board() else "no")
+        job = {"meta": np.array(json.dumps(artefact.meta)), "board": board, **artefact.arrays}
         return call(self.name, job | {f"input.{k}": np.asarray(v) for k, v in inputs.items()}, SECONDS)
 
     def profile(

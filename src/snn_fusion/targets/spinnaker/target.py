@@ -21,7 +21,7 @@ from snn_fusion.targets.spinnaker.inputs import spikes_of
 from snn_fusion.targets.spinnaker.lower import lower
 from snn_fusion.targets.spinnaker.profile import profile, slowdown_of
 
-TOOL = "spynnaker 7.4.1, virtual SpiNN-5 board (words); pyNN.brian2 0.13.0 (spikes, potentials)"
+TOOL = "spynnaker 7.4.1, virtual SpiNN-5 board (words); pyNN.brian2 0.13.0 (spikes; potentials within truncation)"
 SECONDS = 600.0
 BOARD = 5
 SPINNAKER2 = (201, 248)
