@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from snn_fusion.targets.populations import Population, Program
-from snn_fusion.targets.synapses import arrive
+from snn_fusion.targets.synapses import arrive, filled
 
 Array = npt.NDArray[Any]
 
@@ -33,15 +33,18 @@ def simulate(program: Program, inputs: Mapping[str, Array], dtype: Any = np.floa
     for one in program:
         shape = (n, steps, one.size)
         sent[one.name], potential[one.name], currents[one.name] = (np.zeros(shape, dtype) for _ in range(3))
-    weights = {id(c): c.weights.data.astype(dtype) for one in program for c in one.incoming}
+    rows = {
+        id(c): filled(c.weights.indptr, c.weights.indices, c.weights.data.astype(dtype), one.size)
+        for one in program
+        for c in one.incoming
+    }
     cells = {one.name: _Cell(one, program, n, dtype) for one in program}
     for t in range(steps):
         for one in program:
             current = np.zeros((n, one.size), dtype)
             for connection in one.incoming:
                 if t >= connection.delay:
-                    rows = connection.weights.indptr, connection.weights.indices, weights[id(connection)]
-                    arrive(sent[connection.source], t - connection.delay, *rows, current)
+                    arrive(sent[connection.source], t, connection.delay, *rows[id(connection)], current[:, None])
             spikes, u = cells[one.name].step(current)
             sent[one.name][:, t], potential[one.name][:, t] = spikes, u
             currents[one.name][:, t] = cells[one.name].current

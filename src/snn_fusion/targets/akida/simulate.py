@@ -32,8 +32,7 @@ def simulate(artefact: Artefact, inputs: Mapping[str, npt.NDArray[Any]]) -> Outp
         u = np.zeros((n, steps, one["size"]), np.int32) + arrays[f"{name}.bias"]
         for i, way in enumerate(one["incoming"]):
             weights = [arrays[f"{name}.{i}.{part}"] for part in ("indptr", "indices", "weights")]
-            for t in range(way["delay"], steps):
-                arrive(sent[way["source"]], t - way["delay"], *weights, u[:, t])
+            arrive(sent[way["source"]], 0, way["delay"], *weights, u)
         potential[name] = u
         above = -((arrays[f"{name}.threshold"] - u) // arrays[f"{name}.step"])  # ceil of (U - threshold) / step
         sent[name] = np.clip(above, 0, one["levels"]).astype(np.int32)

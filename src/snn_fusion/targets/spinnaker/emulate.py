@@ -23,9 +23,9 @@ from numba import njit
 
 from snn_fusion.targets.contract import Artefact, Outputs
 from snn_fusion.targets.spinnaker.inputs import BIAS, spikes_of
+from snn_fusion.targets.synapses import filled, leads_back
 
 CHUNK = 32  # recordings at a time
-DENSE_SHARE = 0.25  # of a connection's possible synapses, from which its rows are filled up
 Int32 = npt.NDArray[np.int32]
 Int64 = npt.NDArray[np.int64]
 UInt8 = npt.NDArray[np.uint8]
@@ -55,7 +55,7 @@ def emulate(artefact: Artefact, inputs: Mapping[str, npt.NDArray[Any]]) -> Run:
     words = {name: _words(artefact, name) for name in meta["order"]}
     full = dict.fromkeys(meta["order"], 0)
     # Where no connection leads back, a population runs through all steps before the next one does.
-    span = 1 if _recurrent(meta) else max(steps, 1)
+    span = 1 if leads_back(meta) else max(steps, 1)
     for begin in range(0, n, CHUNK):
         rows = slice(begin, min(begin + CHUNK, n))
         size = rows.stop - begin
@@ -73,26 +73,13 @@ def emulate(artefact: Artefact, inputs: Mapping[str, npt.NDArray[Any]]) -> Run:
     return Run(Outputs(spikes, potential), full, {name: 2 * potential[name].size for name in meta["order"]})
 
 
-def _recurrent(meta: Mapping[str, Any]) -> bool:
-    order = {name: i for i, name in enumerate(meta["order"])}
-    return any(
-        order.get(way["source"], -1) >= order[name] for name in order for way in meta["populations"][name]["incoming"]
-    )
-
-
 def _words(artefact: Artefact, name: str) -> list[tuple[Int32, Int32, UInt16, UInt16]]:
-    """Each connection's rows, excitatory and inhibitory words apart. A row of most targets is filled up with 0 to one
-    of all: then nothing is looked up."""
+    """Each connection's rows, excitatory and inhibitory words apart."""
     found = []
     size = artefact.meta["populations"][name]["size"]
     for i in range(len(artefact.meta["populations"][name]["incoming"])):
         indptr, indices, words = (artefact.arrays[f"{name}.{i}.{part}"] for part in ("indptr", "indices", "weights"))
-        sources = len(indptr) - 1
-        if len(words) > DENSE_SHARE * sources * size:
-            dense = np.zeros((sources, size), np.int32)
-            dense[np.repeat(np.arange(sources), np.diff(indptr)), indices] = words
-            indptr, words = np.arange(0, dense.size + 1, size, dtype=np.int32), dense.ravel()
-            indices = np.zeros(0, np.int32)
+        indptr, indices, words = filled(indptr, indices, words, size)
         found.append((indptr, indices, np.maximum(words, 0).astype(np.uint16), np.maximum(-words, 0).astype(np.uint16)))
     return found
 
