@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from snn_fusion.config import Params
 from snn_fusion.data.recording import EVENT, Audio, Events, Imu
-from snn_fusion.encoding import audio, events, imu
+from snn_fusion.encoding import audio, events
 from snn_fusion.encoding.encoder import channels, encode, inputs, with_taps
 from snn_fusion.errors import BadInput
 
@@ -171,4 +171,4 @@ def test_an_imu_channel_that_is_missing_or_in_another_unit_is_named(params: Para
 
 def test_an_imu_at_rest_is_silent(params: Params) -> None:
     stroke = a_stroke()
-    assert len(imu.encode(replace(stroke, values=np.zeros_like(stroke.values)), params.encoding).nonzero()[0]) == 0
+    assert len(encode(replace(stroke, values=np.zeros_like(stroke.values)), params.encoding).index) == 0

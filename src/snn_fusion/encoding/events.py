@@ -7,7 +7,7 @@ import numpy.typing as npt
 from numba import njit
 
 from snn_fusion.config import EncodingParams
-from snn_fusion.data.recording import Events
+from snn_fusion.data.recording import EVENT, Events
 
 
 def channels(params: EncodingParams) -> int:
@@ -15,17 +15,48 @@ def channels(params: EncodingParams) -> int:
     return 2 * len(params.events.counts) * params.events.grid**2
 
 
-def encode(signal: Events, params: EncodingParams) -> npt.NDArray[np.bool_]:
-    """(steps, channels): cell and polarity reach the k-th of `counts` events within the step.
+class Stream:
+    """Events as they come in: cell and polarity reach the k-th of `counts` events within the step.
 
     The sensor is divided into `grid` x `grid` cells whatever its size, so recordings of different cameras meet on
     the same channels. Causal: a step's spikes depend on the events up to its end.
     """
-    grid, counts = params.events.grid, params.events.counts
-    # round() and not int(): 20.0 ms is exactly 20,000 us
-    binned = bin_events(signal.events, signal.width, signal.height, round(params.step_ms * 1000), params.steps, grid)
-    levels = [binned >= count for count in counts]  # each (steps, 2, grid, grid)
-    return np.stack(levels, axis=2).reshape(params.steps, -1)
+
+    def __init__(self, width: int, height: int, params: EncodingParams) -> None:
+        self.width, self.height, self.params = width, height, params
+        self.step_us = round(params.step_ms * 1000)  # round() and not int(): 20.0 ms is exactly 20,000 us
+        self.done = 0  # steps given out
+        self._waiting = np.zeros(0, EVENT)
+
+    def push(self, events: npt.NDArray[np.void]) -> npt.NDArray[np.bool_]:
+        """The steps that are over by the time of the last event: (k, channels) of spikes.
+
+        `events` of dtype EVENT, in order and none before those of the last push. Events after the last step are left
+        out. Raises IndexError for an event outside the sensor.
+        """
+        self._waiting = np.concatenate([self._waiting, events])
+        return self._steps_until(int(events["t"][-1]) // self.step_us if len(events) else self.done)
+
+    def close(self) -> npt.NDArray[np.bool_]:
+        """Nothing more comes: the steps that are left."""
+        return self._steps_until(self.params.steps)
+
+    def _steps_until(self, over: int) -> npt.NDArray[np.bool_]:
+        first, self.done = self.done, max(self.done, min(over, self.params.steps))
+        here = int(np.searchsorted(self._waiting["t"], self.done * self.step_us))
+        events, self._waiting = self._waiting[:here], self._waiting[here:]
+        if first:
+            events = events.copy()
+            events["t"] -= first * self.step_us
+        shape = self.width, self.height, self.step_us, self.done - first, self.params.events.grid
+        binned = bin_events(events, *shape)
+        levels = [binned >= count for count in self.params.events.counts]  # each (k, 2, grid, grid)
+        return np.stack(levels, axis=2).reshape(len(binned), channels(self.params))
+
+
+def stream(signal: Events, params: EncodingParams) -> Stream:
+    """A stream for recordings like this one."""
+    return Stream(signal.width, signal.height, params)
 
 
 def bin_events(
@@ -41,7 +72,7 @@ def bin_events(
     # Cell borders by exact integer division, looked up instead of divided for each event.
     row_of = np.arange(height) * rows // height * columns
     column_of = np.arange(width) * columns // width
-    outside = _count(events, step_us, row_of, column_of, out.reshape(steps, 2, -1))
+    outside = _count(events, step_us, row_of, column_of, out.reshape(steps, 2, rows * columns))
     if outside >= 0:
         t, x, y, p = (int(events[name][outside]) for name in "txyp")
         raise IndexError(f"event {outside} at t={t}, x={x}, y={y}, p={p} is outside a sensor of {width} x {height}")
