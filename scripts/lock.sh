@@ -7,7 +7,7 @@ compile() { .venv/bin/uv pip compile --quiet --universal --generate-hashes --no-
 without_torch() { # FILE, then what compile takes; leaves out torch and whatever its CUDA build would bring
     local file=$1 drop=(torch torchvision torchaudio triton cuda-bindings cuda-toolkit cuda-pathfinder) nvidia
     shift
-    mapfile -t nvidia < <(compile "$@" | grep -oE '^nvidia-[a-z0-9-]+' | sort -u)
+    mapfile -t nvidia < <(compile "$@" | grep -oE '^nvidia-[a-z0-9-]+' | grep -vx nvidia-ml-py | sort -u)  # bentoml needs that one
     compile "${drop[@]/#/--no-emit-package=}" "${nvidia[@]/#/--no-emit-package=}" "$@" --output-file "$file" >/dev/null
 }
 report() { echo "wrote $1: $(grep -c '==' "$1") packages"; }

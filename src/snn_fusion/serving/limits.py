@@ -1,0 +1,16 @@
+"""What one request may ask for. Whoever runs the service may lower none of these by accident: they are constants."""
+
+from __future__ import annotations
+
+BODY = 16 * 2**20  # bytes, after decompression
+BATCH = 64  # recordings in one request
+SAMPLES = 2_000_000  # of audio: ten seconds at the highest rate
+RATE = 192_000  # Hz
+EVENTS = 1_000_000
+READINGS = 200_000  # of an IMU
+CHANNELS = 64  # of an IMU
+US = 3_600_000_000  # an hour: the last time stamp, in microseconds
+SESSIONS = 64  # streams open at once
+MESSAGE = 2**20  # bytes of a stream's message
+IDLE_S = 30.0  # a stream without a message is closed after
+BODY_S = 20.0  # a body that takes longer to arrive is refused

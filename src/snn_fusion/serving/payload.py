@@ -1,0 +1,209 @@
+"""Requests on the wire: JSON, or the same in MessagePack, where arrays may be packed little-endian bytes.
+
+| field | JSON | packed in MessagePack |
+|---|---|---|
+| audio.samples | numbers in [-1, 1] | float32 |
+| events.t, imu.t | microseconds | int64 |
+| events.x, events.y | pixels | uint16 |
+| events.p | 0 or 1 | uint8 |
+| imu.channels.NAME | numbers | float32 |
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from snn_fusion.config import EncodingParams
+from snn_fusion.data.recording import EVENT, MAX_SIDE, Audio, Events, Imu, Sense, Signal
+from snn_fusion.serving import limits
+from snn_fusion.serving.problems import Problem, invalid
+
+JSON, MSGPACK = "application/json", "application/msgpack"
+Numbers = list[float] | bytes
+Whole = list[int] | bytes
+
+
+class AudioIn(msgspec.Struct, forbid_unknown_fields=True):
+    samples: Numbers
+    rate: int
+
+
+class EventsIn(msgspec.Struct, forbid_unknown_fields=True):
+    t: Whole
+    x: Whole
+    y: Whole
+    p: Whole
+    width: int
+    height: int
+
+
+class ImuIn(msgspec.Struct, forbid_unknown_fields=True):
+    t: Whole
+    channels: dict[str, Numbers]
+    units: dict[str, str] = {}
+
+
+class Recording(msgspec.Struct, forbid_unknown_fields=True):
+    """Any subset of the senses."""
+
+    audio: AudioIn | None = None
+    events: EventsIn | None = None
+    imu: ImuIn | None = None
+
+
+class Batch(msgspec.Struct, forbid_unknown_fields=True):
+    recordings: list[Recording]
+
+
+class Message(Recording, forbid_unknown_fields=True):
+    """Of a stream: `start` names the senses that will come, then chunks of them, then `end`."""
+
+    start: list[str] | None = None
+    end: bool = False
+
+
+_DECODERS: dict[tuple[str, type], Any] = {
+    (kind, of): make(of)
+    for of in (Recording, Batch, Message)
+    for kind, make in ((JSON, msgspec.json.Decoder), (MSGPACK, msgspec.msgpack.Decoder))
+}
+
+
+def decode(body: bytes, content_type: str, of: type) -> Any:
+    """A Recording, Batch or Message. Raises Problem: 415 for another content type, 400 and 422 naming the field."""
+    kind = content_type.partition(";")[0].strip().lower()
+    if kind == "application/x-msgpack":
+        kind = MSGPACK
+    if (kind, of) not in _DECODERS:
+        raise Problem(415, "Content-Type", repr(content_type[:80]), f"{JSON} or {MSGPACK}")
+    try:
+        return _DECODERS[kind, of].decode(body)
+    except msgspec.ValidationError as error:
+        what, _, where = str(error).partition(" - at `")
+        raise invalid(_path(where.rstrip("`")), what, "see /docs") from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, OverflowError) as error:
+        raise Problem(400, "body", f"cannot be read: {str(error)[:120]}", f"{kind}; see /docs") from None
+
+
+def _path(where: str) -> str:
+    return re.sub(r"^\$\.?", "", where) or "body"
+
+
+def signals(given: Recording, params: EncodingParams, at: str = "", chunk: bool = False) -> dict[Sense, Signal]:
+    """What was sent of each sense. `chunk`: a part of a recording, which may be short or empty. Raises Problem."""
+    found: dict[Sense, Signal] = {}
+    if given.audio is not None:
+        found["audio"] = _audio(given.audio, f"{at}audio", params, chunk)
+    if given.events is not None:
+        found["events"] = _events(given.events, f"{at}events", chunk)
+    if given.imu is not None:
+        found["imu"] = _imu(given.imu, f"{at}imu", params, chunk)
+    if not found and not chunk:
+        raise invalid(at.rstrip(".") or "body", "has none of the senses", "at least one of audio, events, imu")
+    return found
+
+
+def _audio(given: AudioIn, at: str, params: EncodingParams, chunk: bool) -> Audio:
+    lowest = int(2 * params.audio.high_hz)
+    if not lowest <= given.rate <= limits.RATE:
+        raise invalid(f"{at}.rate", f"{given.rate} Hz", f"{lowest} ... {limits.RATE:,} Hz")
+    samples = _numbers(given.samples, np.dtype("<f4"), f"{at}.samples", limits.SAMPLES)
+    least = 0 if chunk else int(np.ceil(params.step_ms * given.rate / 1000))
+    if len(samples) < least:
+        raise invalid(f"{at}.samples", f"{len(samples)} samples", f"at least {least}, a step of {params.step_ms:g} ms")
+    if len(samples) and float(np.abs(samples).max()) > 1:
+        worst = int(np.abs(samples).argmax())
+        raise invalid(f"{at}.samples[{worst}]", f"{samples[worst]:g}", "-1 ... 1, full scale")
+    return Audio(samples, given.rate)
+
+
+def _events(given: EventsIn, at: str, chunk: bool) -> Events:
+    for name, side in (("width", given.width), ("height", given.height)):
+        if not 1 <= side <= MAX_SIDE:
+            raise invalid(f"{at}.{name}", f"{side} pixels", f"1 ... {MAX_SIDE:,}")
+    arrays = {k: _numbers(getattr(given, k), np.dtype(f"<{w}"), f"{at}.{k}", limits.EVENTS) for k, w in _EVENT.items()}
+    _same_length(arrays, at)
+    if not len(arrays["t"]) and not chunk:
+        raise invalid(at, "holds no events", "at least one; leave it out if there are none")
+    _times(arrays["t"], f"{at}.t", strictly=False)
+    for name, most in (("x", given.width - 1), ("y", given.height - 1), ("p", 1)):
+        _within(arrays[name], 0, most, f"{at}.{name}")
+    events = np.empty(len(arrays["t"]), EVENT)
+    for name, values in arrays.items():
+        events[name] = values
+    return Events(events, given.width, given.height)
+
+
+_EVENT = {"t": "i8", "x": "u2", "y": "u2", "p": "u1"}
+
+
+def _imu(given: ImuIn, at: str, params: EncodingParams, chunk: bool) -> Imu:
+    if len(given.channels) > limits.CHANNELS:
+        raise invalid(f"{at}.channels", f"{len(given.channels)} channels", f"at most {limits.CHANNELS}")
+    wanted = {one.name: one.unit for one in params.imu.channels}
+    if missing := sorted(wanted.keys() - given.channels.keys()):
+        raise invalid(f"{at}.channels", f"lacks {', '.join(missing)}", f"needs {', '.join(wanted)}")
+    for name, unit in given.units.items():
+        if name in wanted and unit != wanted[name]:
+            raise invalid(f"{at}.units.{name[:40]}", repr(unit[:40]), wanted[name])
+    t = _numbers(given.t, np.dtype("<i8"), f"{at}.t", limits.READINGS)
+    channels = {
+        name: _numbers(given.channels[name], np.dtype("<f4"), f"{at}.channels.{name}", limits.READINGS)
+        for name in wanted
+    }
+    _same_length({"t": t, **{f"channels.{name}": values for name, values in channels.items()}}, at)
+    if len(t) < 2 and not chunk:
+        raise invalid(f"{at}.t", f"{len(t)} samples", "at least 2")
+    _times(t, f"{at}.t", strictly=True)
+    return Imu(t, np.column_stack(list(channels.values())), tuple(wanted), tuple(wanted.values()))
+
+
+def _numbers(given: list[Any] | bytes, dtype: np.dtype[Any], at: str, most: int) -> npt.NDArray[Any]:
+    """(n,) of finite numbers of this type; whole ones may lie outside it, which is then said by whoever knows more."""
+    count = len(given) // dtype.itemsize if isinstance(given, bytes) else len(given)
+    if count > most:
+        raise invalid(at, f"{count:,} values", f"at most {most:,}")
+    if isinstance(given, bytes):
+        if len(given) % dtype.itemsize:
+            raise invalid(at, f"{len(given)} bytes", f"a multiple of {dtype.itemsize}: packed {dtype.name}")
+        values: npt.NDArray[Any] = np.frombuffer(given, dtype)
+    elif dtype.kind == "f":
+        with np.errstate(over="ignore"):
+            values = np.array(given, np.float64).astype(np.float32)
+    else:
+        try:
+            values = np.array(given, np.int64)
+        except OverflowError:
+            worst = next(i for i, one in enumerate(given) if not -(2**63) <= one < 2**63)
+            raise invalid(f"{at}[{worst}]", str(given[worst])[:40], f"at most {limits.US:,}") from None
+    if dtype.kind == "f" and not np.isfinite(values).all():
+        worst = int(np.flatnonzero(~np.isfinite(values))[0])
+        raise invalid(f"{at}[{worst}]", f"{values[worst]}", "a finite number")
+    return values
+
+
+def _same_length(arrays: Mapping[str, npt.NDArray[Any]], at: str) -> None:
+    lengths = {name: len(values) for name, values in arrays.items()}
+    if len(set(lengths.values())) > 1:
+        raise invalid(at, ", ".join(f"{name}: {n}" for name, n in lengths.items()), "all of the same length")
+
+
+def _times(t: npt.NDArray[np.int64], at: str, strictly: bool) -> None:
+    _within(t, 0, limits.US, at)
+    back = np.flatnonzero(np.diff(t) < (1 if strictly else 0))
+    if len(back):
+        first = int(back[0]) + 1
+        limit = "increasing" if strictly else "not below the one before"
+        raise invalid(f"{at}[{first}]", f"{t[first]} after {t[first - 1]} us", limit)
+
+
+def _within(values: npt.NDArray[Any], low: int, high: int, at: str) -> None:
+    outside = np.flatnonzero((values < low) | (values > high))
+    if len(outside):
+        raise invalid(f"{at}[{outside[0]}]", str(values[outside[0]]), f"{low} ... {high:,}")

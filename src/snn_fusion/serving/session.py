@@ -1,0 +1,122 @@
+"""One recording that is being fed, in one piece or in chunks, to the answer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from snn_fusion.data.recording import Audio, Events, Imu, Sense, Signal
+from snn_fusion.encoding.encoder import Stream, channels
+from snn_fusion.encoding.spikes import Spikes
+from snn_fusion.errors import BadInput
+from snn_fusion.network.fusion import decide
+from snn_fusion.serving.model import Model
+from snn_fusion.serving.problems import invalid
+
+
+@dataclass(frozen=True)
+class Step:
+    """The answer after `step` steps: `scores` are the readout's membrane potentials, (classes,)."""
+
+    step: int
+    scores: npt.NDArray[np.float32]
+
+    def body(self, classes: tuple[str, ...]) -> dict[str, Any]:
+        best = int(decide(self.scores[None])[0])
+        others = np.delete(self.scores, best)
+        margin = float(self.scores[best] - others.max()) if len(others) else 0.0
+        scores = dict(zip(classes, (float(one) for one in self.scores), strict=True))
+        return {"label": classes[best], "scores": scores, "margin": margin, "steps": self.step}
+
+
+class Session:
+    """A recording of these senses; a step is run once all senses that have not ended are through with it.
+
+    `most`: steps after which it stops, where not all are wanted.
+    """
+
+    def __init__(self, model: Model, senses: Iterable[Sense], most: int | None = None) -> None:
+        self.model, self.code = model, model.graph.encoding
+        self.most = min(most or self.code.steps, self.code.steps)
+        self.state = model.network.rest()
+        self.streams: dict[Sense, Stream | None] = dict.fromkeys(senses)  # none until the first chunk
+        self.kept: dict[Sense, tuple[str, int | None]] = {}  # what must stay the same, and the last time stamp
+        self.waiting = {s: np.zeros((0, channels(self.code, s)), bool) for s in self.streams}
+        self.spikes: dict[Sense, int] = dict.fromkeys(self.streams, 0)
+        self.done = 0
+
+    def push(self, chunks: Mapping[Sense, Signal]) -> None:
+        """The next part of each sense, which must fit what came before. Raises Problem."""
+        for sense, chunk in chunks.items():
+            if sense not in self.streams:
+                raise invalid(sense, "was not announced", f"announced: {', '.join(self.streams)}")
+            self._same(sense, chunk)
+            try:
+                stream = self.streams[sense] = self.streams[sense] or Stream(chunk, self.code)
+                rows = stream.push(chunk)
+            except BadInput as error:
+                raise invalid(sense, error.problem, error.remedy or "see /docs") from None
+            self._add(sense, rows)
+
+    def close(self) -> None:
+        """Nothing more comes."""
+        for sense, stream in self.streams.items():
+            if stream is not None:
+                self._add(sense, stream.close())
+            else:
+                left = self.code.steps - len(self.waiting[sense]) - self.done
+                self._add(sense, np.zeros((left, channels(self.code, sense)), bool))
+
+    def steps(self) -> list[Step]:
+        """The answers after all steps that can be run now."""
+        ready = min((len(rows) for rows in self.waiting.values()), default=0)
+        ready = min(ready, self.most - self.done)
+        if ready <= 0:
+            return []
+        rows = {s: Spikes.from_dense(one[:ready]) for s, one in self.waiting.items()}
+        self.waiting = {s: one[ready:] for s, one in self.waiting.items()}
+        for sense, one in rows.items():
+            self.spikes[sense] += len(one.index)
+        potentials = self.model.network.advance(self.state, rows, ready)
+        first, self.done = self.done, self.done + ready
+        return [Step(first + i + 1, potential) for i, potential in enumerate(potentials)]
+
+    @property
+    def over(self) -> bool:
+        return self.done >= self.most
+
+    def _add(self, sense: Sense, rows: npt.NDArray[np.bool_]) -> None:
+        self.waiting[sense] = np.concatenate([self.waiting[sense], rows])
+
+    def _same(self, sense: Sense, chunk: Signal) -> None:
+        """A chunk goes on where the last one ended, on the same sensor."""
+        fixed, times = _fixed(chunk)
+        before, ended = self.kept.get(sense, (fixed, None))
+        if fixed != before:
+            raise invalid(sense, f"{fixed} after {before}", "the same rate or size in all chunks")
+        if ended is not None and len(times) and times[0] < ended + (sense == "imu"):
+            raise invalid(f"{sense}.t[0]", f"{times[0]} after {ended} us", "where the last chunk ended")
+        self.kept[sense] = fixed, int(times[-1]) if len(times) else ended
+
+
+def _fixed(chunk: Signal) -> tuple[str, npt.NDArray[np.int64]]:
+    """What all chunks have in common, and the time stamps of this one, if it has any."""
+    match chunk:
+        case Audio():
+            return f"{chunk.rate} Hz", np.zeros(0, np.int64)
+        case Events():
+            return f"{chunk.width} x {chunk.height} pixels", chunk.events["t"]
+        case Imu():
+            return "", chunk.t
+
+
+def encoded(model: Model, given: Mapping[Sense, Signal]) -> dict[Sense, Spikes]:
+    """The base spikes of each sense, as the network takes them. Raises Problem."""
+    session = Session(model, given)
+    session.push(given)
+    session.close()
+    return {s: Spikes.from_dense(rows) for s, rows in session.waiting.items()}

@@ -1,0 +1,51 @@
+"""How a service runs, from environment variables, all checked when it starts. docs/serving.md lists them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from snn_fusion.errors import BadInput
+
+PREFIX = "SNN_FUSION_SERVE_"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """`model`: a version, an alias, or a graph folder; `arithmetic`: `float` or a target."""
+
+    model: str = "champion"
+    arithmetic: str = "float"
+    threads: int = 2
+    pressure_ms: float = 250.0
+    cache: int = 4096  # answers that are kept
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Settings:
+        """Raises BadInput naming the variable."""
+        known = {f"{PREFIX}{name.upper()}": field for name, field in cls.__dataclass_fields__.items()}
+        found: dict[str, Any] = {}
+        for key, text in environment.items():
+            if key.startswith(PREFIX):
+                if key not in known:
+                    raise BadInput(key, "is not known", f"there are: {', '.join(sorted(known))}")
+                found[known[key].name] = _value(key, text, type(known[key].default))
+        return cls(**found)
+
+    @property
+    def folder(self) -> Path | None:
+        """The graph folder, if the model is one."""
+        return Path(self.model) if "/" in self.model or Path(self.model).is_dir() else None
+
+
+def _value(key: str, text: str, kind: type) -> object:
+    try:
+        value = kind(text)
+    except ValueError:
+        raise BadInput(key, f"is {text!r}", "a number") from None
+    if kind is not str and value < 0:
+        raise BadInput(key, f"is {text}", "0 or more")
+    return value

@@ -1,0 +1,107 @@
+"""The stream: sensor chunks go in as they come, and an answer comes out with each step.
+
+    -> {"start": ["audio", "events"]}            the senses that will come
+    -> {"audio": {"samples": [...], "rate": 8000}}   chunks, as in a recording; text is JSON, binary MessagePack
+    <- {"steps": 1, "label": "3", "scores": {...}, "margin": 0.2}   one for each step that is over
+    -> {"end": true}
+    <- {"final": true, "steps": 50, ...}         what /v1/predict says of the whole recording
+
+A message is answered before the next one is read, so a sender that is too fast is slowed down by its own connection.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import msgspec
+from starlette.websockets import WebSocket, WebSocketDisconnect
+
+from snn_fusion.data.recording import SENSES, Sense
+from snn_fusion.serving import limits
+from snn_fusion.serving.payload import JSON, MSGPACK, Message, decode, signals
+from snn_fusion.serving.problems import Problem, invalid
+from snn_fusion.serving.session import Session
+
+TRY_LATER, BAD_DATA, GONE = 1013, 1007, 1001
+
+
+async def stream(socket: WebSocket) -> None:
+    service = socket.app.state.service
+    await socket.accept()
+    if service.draining or service.sessions >= limits.SESSIONS:
+        problem = Problem(429, "stream", f"{service.sessions} are open", f"at most {limits.SESSIONS}")
+        return await _refuse(socket, problem, TRY_LATER)
+    service.sessions += 1
+    try:
+        await _session(socket, service)
+    except Problem as problem:
+        await _refuse(socket, problem, BAD_DATA)
+    except WebSocketDisconnect:
+        pass
+    finally:
+        service.sessions -= 1
+
+
+async def _session(socket: WebSocket, service: Any) -> None:
+    model, session, last = service.model, None, None
+    while True:
+        message, binary = await _receive(socket)
+        if session is None:
+            session = Session(model, _announced(message))
+        elif message.start is not None:
+            raise invalid("start", "comes twice", "one recording a stream")
+
+        def work(session: Session = session, message: Message = message) -> list[dict[str, Any]]:
+            session.push(signals(message, model.graph.encoding, chunk=True))
+            if message.end:
+                session.close()
+            return [step.body(model.classes) for step in session.steps()]
+
+        for answer in await service.workers.run(work):
+            last = answer
+            await _send(socket, answer, binary)
+        if message.end or session.over:
+            await _send(socket, {"final": True, **(last or {}), "senses": list(session.streams)}, binary)
+            return await socket.close()
+
+
+async def _receive(socket: WebSocket) -> tuple[Message, bool]:
+    """The next message, and whether it was binary. Raises Problem, WebSocketDisconnect."""
+    try:
+        async with asyncio.timeout(limits.IDLE_S):
+            found = await socket.receive()
+    except TimeoutError:
+        raise Problem(408, "stream", f"nothing came for {limits.IDLE_S:g} s", "send chunks, or end it") from None
+    if found["type"] == "websocket.disconnect":
+        raise WebSocketDisconnect(found.get("code", GONE))
+    binary = found.get("bytes") is not None
+    content = found["bytes"] if binary else found["text"].encode()
+    if len(content) > limits.MESSAGE:
+        raise Problem(413, "message", f"{len(content):,} bytes", f"at most {limits.MESSAGE:,}")
+    message: Message = decode(content, MSGPACK if binary else JSON, Message)
+    return message, binary
+
+
+def _announced(message: Message) -> list[Sense]:
+    if not message.start:
+        raise invalid("start", "is not there", f"first say which senses come, of {', '.join(SENSES)}")
+    found: list[Sense] = [sense for sense in SENSES if sense in message.start]
+    if len(found) != len(message.start):
+        raise invalid("start", ", ".join(one[:20] for one in message.start[:8]), f"of {', '.join(SENSES)}, each once")
+    return found
+
+
+async def _send(socket: WebSocket, content: dict[str, Any], binary: bool) -> None:
+    if binary:
+        await socket.send_bytes(msgspec.msgpack.encode(content))
+    else:
+        await socket.send_text(msgspec.json.encode(content).decode())
+
+
+async def _refuse(socket: WebSocket, problem: Problem, code: int) -> None:
+    try:
+        await _send(socket, {"status": problem.status, **problem.body()}, False)
+        await socket.close(code, problem.field[:60])
+    except (RuntimeError, WebSocketDisconnect):
+        pass  # it is gone already
