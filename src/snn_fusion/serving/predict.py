@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from snn_fusion.data.recording import Audio, Events, Imu, Sense, Signal
@@ -24,7 +24,9 @@ class Answer:
     infer_s: float
     input_spikes: Mapping[Sense, int]
     layer_spikes: Mapping[str, int]
-    extra: Mapping[str, Any] = field(default_factory=dict)
+
+    def label(self, model: Model) -> str:
+        return str(self.last.body(model.classes)["label"])
 
     def body(self, model: Model) -> dict[str, Any]:
         found = self.last.body(model.classes)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import bentoml
 
 from snn_fusion.serving.app import create
-from snn_fusion.serving.load import load
+from snn_fusion.serving.load import challenger, load
 from snn_fusion.serving.settings import Settings
 
-app = create(Settings.from_environment(), load)
+app = create(Settings.from_environment(), load, challenger)
 
 
 @bentoml.asgi_app(app, path="/")
