@@ -81,8 +81,9 @@ def _profile(graph: Graph, stores: Mapping[Sense, SpikeStore], given: Iterable[M
     values: dict[str, dict[str, list[float]]] = {}
     for rows in given:
         spikes = {s: stores[s].take(np.array([row])) for s, row in rows.items()}
-        for view, found in _rates(graph, live, spikes).items():
-            for name, rate in found.items():
+        found = _rates(graph, live, spikes)
+        for view in found if len(rows) == 1 else [FUSED]:  # what each sense does was measured of it alone
+            for name, rate in found[view].items():
                 values.setdefault(view, {}).setdefault(name, []).append(rate)
     return {view: {name: bins_of(np.array(rates)) for name, rates in of.items()} for view, of in values.items()}
 

@@ -96,11 +96,9 @@ class Canary:
     def compare(self, challenger: dict[str, Any], champion: dict[str, Any]) -> bool:
         """Log what both said of one recording, and whether it is the same. Nothing of the recording itself."""
         agree = bool(challenger["label"] == champion["label"])
-        log.info(
-            "canary: challenger %s (margin %.4f), champion %s (margin %.4f), %s",
-            *(challenger["label"], challenger["margin"], champion["label"], champion["margin"]),
-            "agree" if agree else "differ",
-        )
+        said = {CHALLENGER: challenger, CHAMPION: champion}
+        fields = {f"{role}_{name}": one[name] for role, one in said.items() for name in ("label", "margin")}
+        log.info("canary: compared", extra={"fields": {**fields, "agree": agree}})
         return agree
 
     def _look_at_time(self) -> None:
