@@ -42,15 +42,17 @@ async def piled_up(one: Workers, count: int, gate: threading.Event) -> list[asyn
 
 def test_readiness_goes_first_then_steps_then_requests() -> None:
     async def pile() -> list[tuple[bool, float | None]]:
-        one, gate, seen = Workers(1, 0.01), threading.Event(), []  # 2 ms each: 5 waiting are the pressure
-        tasks = []
+        one, gate, seen = Workers(1, 4.0), threading.Event(), []
+        one._mean, tasks = 0.8, []  # seconds each: 5 before a newcomer are the pressure
         for _ in range(14):
             try:
                 got = one.share()
             except Problem as problem:
                 got = None
-                assert problem.status == 429 and problem.retry_after == 1
-            seen.append((one.pressed, got))
+                assert problem.status == 429 and problem.retry_after == 9  # 11 of 0.8 s are before it
+                break
+            finally:
+                seen.append((one.pressed, got))
             tasks += await piled_up(one, 1, gate)
         gate.set()
         await asyncio.gather(*tasks)
@@ -80,7 +82,7 @@ def test_work_that_takes_far_longer_than_before_counts_by_what_waits_behind_it()
         return at_first, later
 
     at_first, later = asyncio.run(stuck())
-    assert at_first < 0.05 and later >= 0.15
+    assert at_first < later and later >= 0.15
 
 
 def test_a_free_thread_means_no_waiting() -> None:
@@ -97,7 +99,7 @@ def test_a_free_thread_means_no_waiting() -> None:
 
 
 def test_pressure_is_still_shown_a_moment_later(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(workers, "HOLD_S", 0.3)
+    monkeypatch.setattr(workers, "HOLD_S", 1.0)
 
     async def pressed() -> list[bool]:
         one, gate = Workers(1, 0.001), threading.Event()
@@ -107,7 +109,7 @@ def test_pressure_is_still_shown_a_moment_later(monkeypatch: pytest.MonkeyPatch)
         gate.set()
         await asyncio.gather(*tasks)
         seen = [one.pressed]
-        await asyncio.sleep(0.4)
+        await asyncio.sleep(1.1)
         one.close()
         return [*seen, one.pressed]
 
@@ -140,13 +142,15 @@ def gate() -> Iterator[threading.Event]:
 
 
 def test_under_pressure_an_answer_says_its_steps_and_their_accuracy(small_model: Model, gate: threading.Event) -> None:
-    """Two recordings are held; how many wait behind them decides what the others get."""
+    """One recording is held; how many wait behind it decides what the others get."""
     accuracy = {"imu": [step / STEPS for step in range(1, STEPS + 1)]}
     model = replace(altered(small_model, gate.wait), accuracy=accuracy)
-    app = create(Settings(threads=1, pressure_ms=10.0), lambda _: model)
-    with TestClient(app) as client, ThreadPoolExecutor(40) as clients:
+    app = create(Settings(threads=1, pressure_ms=4000.0), lambda _: model)
+    with TestClient(app) as client, ThreadPoolExecutor(14) as clients, contextlib.ExitStack() as on_the_way_out:
+        on_the_way_out.callback(gate.set)
+        client.app.state.service.workers._mean = 0.8  # type: ignore[attr-defined]
         waiting: list[Any] = []
-        for seed in range(40):
+        for seed in range(14):
             body = as_json(recording(seed, "imu"))
             waiting.append(clients.submit(client.post, "/v1/predict", json=body))
             _until(lambda n=seed: arrived(client) > n)
@@ -213,26 +217,33 @@ def test_a_batch_is_shortened_or_refused_as_a_whole(small_model: Model, gate: th
 
 
 @pytest.fixture(scope="module")
+def web() -> Iterator[httpx.Client]:
+    """A connection each request: one that is kept may be closed just when the next request is on its way."""
+    with httpx.Client(timeout=60, limits=httpx.Limits(max_keepalive_connections=0)) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
 def pressed(small_graph: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A running service that is under pressure from 5 ms of waiting on, and says so for a while when it ends."""
     with served(small_graph, tmp_path_factory.mktemp("pressed"), pressure_ms=5, cache=0, drain_s=1.5) as url:
         yield url
 
 
-def test_a_running_service_bends_under_load_and_recovers(pressed: str) -> None:
+def test_a_running_service_bends_under_load_and_recovers(pressed: str, web: httpx.Client) -> None:
     bodies = [as_json(recording(seed)) for seed in range(8)]
     red: list[str] = []
 
     def ask(n: int) -> httpx.Response:
-        return httpx.post(f"{pressed}/v1/predict", json=bodies[n % len(bodies)], timeout=60)
+        return web.post(f"{pressed}/v1/predict", json=bodies[n % len(bodies)])
 
     def look() -> None:
-        answer = httpx.get(f"{pressed}/ready", timeout=60)
+        answer = web.get(f"{pressed}/ready")
         if answer.status_code == 503:
             red.append(answer.json()["why"])
 
-    with ThreadPoolExecutor(32) as clients:
-        asked = [clients.submit(ask, n) for n in range(400)]
+    with ThreadPoolExecutor(24) as clients:
+        asked = [clients.submit(ask, n) for n in range(200)]
         while not all(one.done() for one in asked):
             look()
             time.sleep(0.02)
@@ -245,30 +256,31 @@ def test_a_running_service_bends_under_load_and_recovers(pressed: str) -> None:
     refused = sum(one.status_code == 429 for one in answers)
     assert value_at(pressed, "degraded_total", how="refused") == refused
 
-    _until(lambda: httpx.get(f"{pressed}/ready").status_code == 200)
+    _until(lambda: web.get(f"{pressed}/ready").status_code == 200)
     assert ask(0).json()["steps"] == STEPS
 
 
-def test_sigterm_turns_ready_red_and_whatever_was_taken_is_answered(pressed: str) -> None:
+def test_sigterm_turns_ready_red_and_whatever_was_taken_is_answered(pressed: str, web: httpx.Client) -> None:
     body, answers, stop = as_json(recording(1)), list[int](), threading.Event()
     refused: list[str] = []
 
     def ask() -> None:
         while not stop.is_set():
             try:
-                answers.append(httpx.post(f"{pressed}/v1/predict", json=body, timeout=60).status_code)
+                answers.append(web.post(f"{pressed}/v1/predict", json=body).status_code)
             except httpx.ConnectError:
                 stop.set()  # it takes no connections any more
             except httpx.HTTPError as error:
                 refused.append(repr(error))
 
-    with ThreadPoolExecutor(4) as clients:
+    with ThreadPoolExecutor(4) as clients, contextlib.ExitStack() as on_the_way_out:
+        on_the_way_out.callback(stop.set)
         for _ in range(4):
             clients.submit(ask)
         _until(lambda: len(answers) > 8)
         process = _process(pressed)
         os.kill(process.pid, signal.SIGTERM)
-        _until(lambda: httpx.get(f"{pressed}/ready").json().get("why") == "draining")
+        _until(lambda: web.get(f"{pressed}/ready").json().get("why") == "draining")
         before = len(answers)
         _until(lambda: len(answers) > before)  # it still answers
         assert stop.wait(20)

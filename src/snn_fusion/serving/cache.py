@@ -85,7 +85,8 @@ class InRedis:
 
     def __init__(self, url: str, failed: Callable[[], None]) -> None:
         try:
-            self._client = redis.Redis.from_url(url, retry=Retry(NoBackoff(), 0))
+            once_more = Retry(NoBackoff(), 1)  # a kept connection may be to a Redis that was started again since
+            self._client = redis.Redis.from_url(url, retry=once_more)
         except ValueError:
             # Not the URL, nor what the library says of it: a password may be in it.
             raise BadInput("SNN_FUSION_SERVE_REDIS", "is not a URL of Redis", "redis://HOST:PORT/0") from None
