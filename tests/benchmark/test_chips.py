@@ -92,7 +92,7 @@ def ported(params: Params, trained_workspace: Workspace, tmp_path: Path, monkeyp
 
 def put_compiled(ws: Workspace, out: Path) -> dict[str, Any]:
     graph = ws.path("trained", "graph")
-    artefact = target("loihi2").lower(read_program(graph))
+    artefact = target("loihi2").lower(read_program(graph)[0])
     sealed = save_artefact(out, replace(artefact, meta={**artefact.meta, "presentation": SPIKES}))
     found = {
         "spikes": 0,
@@ -189,7 +189,7 @@ def test_a_target_that_there_is_not_is_named_with_those_that_there_are(params: P
 def test_an_artefact_that_lost_spikes_is_seen(params: Params, ported: Workspace) -> None:
     """The comparison can fail: with its readout's weights turned around, the chip loses."""
     folder = ported.path("compiled", "loihi2")
-    artefact = target("loihi2").lower(read_program(ported.path("trained", "graph")))
+    artefact = target("loihi2").lower(read_program(ported.path("trained", "graph"))[0])
     arrays = {k: -v if k.startswith("readout") and k.endswith("weights") else v for k, v in artefact.arrays.items()}
     save_artefact(folder, Artefact("loihi2", {**artefact.meta, "presentation": SPIKES}, arrays))
     benchmark(params, ported, "loihi2")

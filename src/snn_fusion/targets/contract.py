@@ -102,10 +102,15 @@ class Target(Protocol):
         """Resources and activity, each with its provenance."""
 
 
-def refuse(chip: str, violations: Sequence[Violation]) -> None:
+def refuse(
+    chip: str,
+    violations: Sequence[Violation],
+    problem: str = "cannot run this network",
+    remedy: str = "change these, or choose another target",
+) -> None:
     """Raises BadInput listing what a chip cannot do, if there is anything; warnings are none of it."""
     if listed := "\n".join(f"  {v}" for v in violations if not v.warning):
-        raise BadInput(chip, f"cannot run this network:\n{listed}\n", "change these, or choose another target")
+        raise BadInput(chip, f"{problem}:\n{listed}\n", remedy)
 
 
 def dequantised(artefact: Artefact, name: str, potential: Array) -> Array:
