@@ -102,6 +102,14 @@ class Target(Protocol):
         """Resources and activity, each with its provenance."""
 
 
+WHOLE = "network"  # layer of a violation that is of no single one: what all of them take together
+
+
+def can_run(violations: Sequence[Violation]) -> bool:
+    """Whether a simulator shows what the network does: nothing but the size of the chip is in its way."""
+    return all(v.warning or v.layer == WHOLE for v in violations)
+
+
 def refuse(
     chip: str,
     violations: Sequence[Violation],
