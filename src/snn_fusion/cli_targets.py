@@ -1,4 +1,4 @@
-"""The commands about chips: tune, compile, run, benchmark, compare."""
+"""The commands about chips: speakers, tune, compile, run, benchmark, compare."""
 
 from __future__ import annotations
 
@@ -13,6 +13,26 @@ from snn_fusion.workspace import Workspace
 
 TARGETS = "loihi2, akida, akida2 or spinnaker"
 Target = Annotated[str, typer.Option(help=f"The chip: {TARGETS}.")]
+
+
+def speakers(
+    skip: Annotated[bool, typer.Option("--skip", help="Train nothing: leave the condition out, and say so.")] = False,
+    params: ParamsFile = None,
+    as_json: Json = False,
+) -> None:
+    """Train a network without each speaker in turn; `benchmark` tests each on that speaker, on chip and in float.
+
+    It takes a training for each speaker of the recordings. Killed, it goes on where it was.
+
+    **Examples**
+
+        snn-fusion speakers
+
+        snn-fusion speakers --skip
+    """
+    from snn_fusion.benchmark.speakers import speakers
+
+    run_stage(lambda p, w: speakers(p, w, skip), params, as_json)
 
 
 def tune(target: Target, params: ParamsFile = None, as_json: Json = False) -> None:
