@@ -21,8 +21,8 @@ from snn_fusion.registry.versioning import dvc
 from snn_fusion.workspace import Workspace, remove_tree
 
 ROOT = Path(__file__).resolve().parents[2]
-CLONED = (".dvc", "dvc.yaml", ".dvcignore", ".gitignore", "requirements.lock", "pyproject.toml")
-NOT_CLONED = shutil.ignore_patterns("__pycache__", "tmp", "cache", "config.local")
+CLONED = (".dvc", "dvc.yaml", ".dvcignore", ".gitignore", "requirements.lock", "pyproject.toml", "toolchains")
+NOT_CLONED = shutil.ignore_patterns("__pycache__", "tmp", "cache", "config.local", ".venv")
 SMALL: Mapping[str, Mapping[str, Any]] = {
     "data": {"sources": ["lab"], "validation_share": 0.2},
     "validation": {"max_drift": 100.0, "max_class_ratio": 10.0},
