@@ -56,9 +56,10 @@ def porting(targets: dict[str, Any]) -> str:
         ours = chip["compiled"]["reference"]
         lost = 100 * max(worst["lost"], 0) / worst["n"]
         spikes = f"{ours['differ']:,} of {ours['spikes']:,}"
-        cells = f"{lost:.1f} points", f"{same:,.0f} of {answers:,}", spikes, f"{wrong:,} of {compared:,}", found["tool"]
+        cells = f"{lost:.2f} points", f"{same:,.0f} of {answers:,}", spikes, f"{wrong:,} of {compared:,}", found["tool"]
         lines.append(f"| {TITLES[name]} | " + " | ".join(cells) + " |")
     conditions = ", ".join(f"`{c}`" for c in targets["loihi2"]["fidelity"] if not c.startswith(LEFT_OUT))
+    left_out = ", and each speaker left out (below)" if LEFT_OUT in targets["loihi2"]["fidelity"] else ""
     return f"""## On each chip
 
     make demo                                 # ends with this for all targets, Akida among them
@@ -67,7 +68,7 @@ def porting(targets: dict[str, Any]) -> str:
 |---|---|---|---|---|---|
 {chr(10).join(lines)}
 
-Conditions: {conditions}, each sense alone and all fused, the same recordings on chip and float network; spikes on 96 training recordings. Accuracy is that of
+Conditions: {conditions}, each sense alone and all fused{left_out}; the same recordings on chip and float network; spikes on 96 training recordings. Accuracy is that of
 our simulators, which are equal to the vendor's tool in every value compared (20 training recordings of this network, and the
 cases of `tests/targets/test_conformance.py`).
 
@@ -123,7 +124,7 @@ def chips(targets: dict[str, Any]) -> str:
         lost = max(max(one["lost"], 0) / one["n"] for one in cases)
         same = sum(one["n"] * one["agreement"] for one in cases) / sum(one["n"] for one in cases)
         ours = chip["compiled"]["reference"]
-        cells = f"{100 * lost:.1f} points", f"{100 * same:.2f} %", f"{ours['differ']:,} of {ours['spikes']:,}"
+        cells = f"{100 * lost:.2f} points", f"{100 * same:.2f} %", f"{ours['differ']:,} of {ours['spikes']:,}"
         lines.append(f"| {TITLES[name]} | " + " | ".join(cells) + " |")
     lines += [
         "| *Lava, Loihi 2 (published)* | *46.4 points* | | |",

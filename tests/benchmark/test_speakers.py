@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +63,7 @@ def imported(ws: Workspace, folder: Path, *names: str) -> None:
 def test_each_network_is_what_train_makes_of_all_but_the_speaker(
     workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("snn_fusion.encoding.cache.worker_pool", ThreadPoolExecutor)  # processes take seconds to start
     imported(workspace, tmp_path / "lab", ANN, BOB)
     params = small()
     assert speakers(params, workspace) == {"speakers": {ANN: 50, BOB: 50}, "up_to_date": False}
