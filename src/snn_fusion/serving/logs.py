@@ -48,11 +48,14 @@ class Json(logging.Formatter):
 
 
 def setup() -> None:
-    """Every handler of this process writes JSON; BentoML's own have been set up before."""
-    loggers = [logging.getLogger(), *map(logging.getLogger, list(logging.root.manager.loggerDict))]
-    for one in loggers:
-        for handler in one.handlers:
-            handler.setFormatter(Json())
+    """All of this process's lines go through the root's handlers, as JSON. BentoML has set up its own before."""
+    for name in logging.root.manager.loggerDict:
+        one = logging.getLogger(name)
+        if one.handlers:
+            one.handlers.clear()
+            one.propagate = True
+    for handler in logging.root.handlers:
+        handler.setFormatter(Json())
     logging.getLogger("snn_fusion").setLevel(logging.INFO)
 
 

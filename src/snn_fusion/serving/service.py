@@ -5,14 +5,19 @@ from __future__ import annotations
 from typing import Any, cast
 
 import bentoml
+import click
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from snn_fusion.serving import logs
+from snn_fusion.serving import logs, loopback
 from snn_fusion.serving.app import create
 from snn_fusion.serving.load import load
 from snn_fusion.serving.settings import Settings
 
-app = create(Settings.from_environment(), load)
+settings = Settings.from_environment()
+asked = click.get_current_context(silent=True)  # of `serve`, before it opens a socket and starts workers
+if not settings.keys and asked and asked.params.get("host"):
+    loopback.check_hosts([asked.params["host"]])
+app = create(settings, load)
 logs.setup()
 
 
