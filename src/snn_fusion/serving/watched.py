@@ -23,7 +23,7 @@ class Watched(Generic[T]):
         """Raises BadInput, whatever was read before: an old list would let in what a new one shuts out."""
         try:
             stat = self.path.stat()
-            seen = (stat.st_mtime_ns, stat.st_size, stat.st_ino)
+            seen = (stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino)  # the second also for chmod
             if seen != self._seen:
                 self._value, self._seen = self.read(self.path), seen
         except OSError as error:
