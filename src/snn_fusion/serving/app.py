@@ -9,19 +9,23 @@ from typing import Any
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route, WebSocketRoute
 
-from snn_fusion.serving import body, examples, limits, pages
+from snn_fusion.serving import body, examples, limits, loopback, pages
+from snn_fusion.serving.guard import Guard, configured
 from snn_fusion.serving.model import Model
 from snn_fusion.serving.payload import Batch, Recording, decode, signals
 from snn_fusion.serving.predict import predict
 from snn_fusion.serving.problems import Problem, invalid
+from snn_fusion.serving.rates import Rates
 from snn_fusion.serving.reply import reply
 from snn_fusion.serving.session import encoded
 from snn_fusion.serving.settings import Settings
 from snn_fusion.serving.stream import stream
+from snn_fusion.serving.tokens import Role
 from snn_fusion.serving.workers import Workers
 
 
@@ -38,15 +42,20 @@ class Service:
 def create(settings: Settings, load: Callable[[Settings], Model]) -> Starlette:
     """The application; `load` gives the model when it starts."""
 
+    tokens, rates = configured(settings), Rates(settings.rate, settings.burst, settings.redis)
+
     @contextlib.asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        if tokens is None:
+            loopback.check_hosts(loopback.listening())
         app.state.service = service = Service(settings, load(settings))
         yield
         service.draining = True
         await service.workers.drained()
         service.workers.close()
 
-    return Starlette(routes=ROUTES, lifespan=lifespan, exception_handlers=HANDLERS)
+    guard = Middleware(Guard, tokens=tokens, rates=rates, routes=ROUTES, access=ACCESS, refuse=on_problem)
+    return Starlette(routes=ROUTES, lifespan=lifespan, exception_handlers=HANDLERS, middleware=[guard])
 
 
 def of(request: Any) -> Service:
@@ -140,10 +149,6 @@ async def on_http(request: Request, error: Exception) -> Response:
     return reply(request, problem.body(), error.status_code, dict(error.headers or {}))
 
 
-async def on_crash(request: Request, error: Exception) -> Response:
-    return reply(request, Problem(500, "service", "failed", "report it with the time").body(), 500)
-
-
 ROUTES = [
     Route("/v1/predict", predict_one, methods=["POST"]),
     Route("/v1/predict/batch", predict_batch, methods=["POST"]),
@@ -154,4 +159,27 @@ ROUTES = [
     *examples.ROUTES,
     *pages.ROUTES,
 ]
-HANDLERS: Any = {Problem: on_problem, HTTPException: on_http, Exception: on_crash}
+# Who may use which route; None is everyone. What is not here needs admin.
+ACCESS: dict[str, Role | None] = {
+    "/": None,
+    "/docs": None,
+    "/openapi.json": None,
+    "/page/{name}": None,
+    "/health": None,
+    "/ready": None,
+    "/v1/models": Role.VIEWER,
+    "/api/experiments": Role.VIEWER,
+    "/api/experiments/{id}": Role.VIEWER,
+    "/api/benchmarks": Role.VIEWER,
+    "/v1/examples": Role.VIEWER,
+    "/v1/examples/{label}": Role.VIEWER,
+    "/v1/pen": Role.PREDICTOR,
+    "/v1/predict": Role.PREDICTOR,
+    "/v1/predict/batch": Role.PREDICTOR,
+    "/v1/spikes": Role.PREDICTOR,
+    "/v1/stream": Role.PREDICTOR,
+    "/api/models/{version}/promote": Role.REVIEWER,
+    "/api/models/{version}/rollback": Role.REVIEWER,
+    "/metrics": Role.ADMIN,
+}
+HANDLERS: Any = {Problem: on_problem, HTTPException: on_http}

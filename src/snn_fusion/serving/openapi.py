@@ -25,8 +25,8 @@ STRUCTS = (
 ABOUT = """Raw recordings of a microphone, an event camera and a tactile/IMU sensor in, the class out.
 
 Any of the senses may be missing. Times are in microseconds from the start of the recording. Bodies are JSON, or the
-same in MessagePack (`application/msgpack`), where each array may be packed little-endian bytes, which is several times
-faster; they may be compressed with gzip. Answers are JSON, or MessagePack for `Accept: application/msgpack`.
+same in MessagePack (`application/msgpack`), where each array may be packed little-endian bytes, which is shorter;
+they may be compressed with gzip. Answers are JSON, or MessagePack for `Accept: application/msgpack`.
 
 Whatever cannot be answered says why: `{"error": {"field": ..., "problem": ..., "limit": ...}}` names where it is, what
 is wrong and what would be right. Any path answers 405 to a method that it does not have.

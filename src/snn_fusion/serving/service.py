@@ -5,30 +5,36 @@ from __future__ import annotations
 from typing import Any, cast
 
 import bentoml
+import click
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from snn_fusion.serving import logs, loopback
 from snn_fusion.serving.app import create
 from snn_fusion.serving.load import load
 from snn_fusion.serving.settings import Settings
 
+settings = Settings.from_environment()
+asked = click.get_current_context(silent=True)  # of `serve`, before it opens a socket and starts workers
+if not settings.keys and asked and asked.params.get("host"):
+    loopback.check_hosts([asked.params["host"]])
+app = create(settings, load)
+logs.setup()
 
-class Alone:
-    """Requests go past BentoML's router, whose own pages (/docs.json, /schema.json) would answer beside ours."""
 
-    def __init__(self, app: ASGIApp, ours: ASGIApp) -> None:
-        self.app, self.ours = app, ours
+class Ours:
+    """BentoML would answer some paths itself (/schema.json, /livez, what no route fits), past our guard."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.bento = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await (self.app if scope["type"] == "lifespan" else self.ours)(scope, receive, send)
+        await (self.bento if scope["type"] == "lifespan" else app)(scope, receive, send)
 
 
-app = create(Settings.from_environment(), load)
-
-
-@bentoml.asgi_app(app, path="/")
+@bentoml.asgi_app(app, path="/")  # so that it starts and ends with the service
 @bentoml.service(name="snn-fusion", workers=1, metrics={"enabled": False}, logging={"access": {"enabled": False}})
 class SnnFusion:
     """The champion, answering raw recordings of a microphone, an event camera and a tactile/IMU sensor."""
 
 
-cast(Any, SnnFusion).add_asgi_middleware(Alone, ours=app)
+cast(Any, SnnFusion).add_asgi_middleware(Ours)

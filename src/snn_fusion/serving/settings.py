@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -22,6 +23,13 @@ class Settings:
     threads: int = 2
     pressure_ms: float = 250.0
     cache: int = 4096  # answers that are kept
+    keys: str = ""  # the key file; without it the service is for this computer only, and asks for no token
+    issuer: str = "snn-fusion"
+    audience: str = "snn-fusion"
+    revoked: str = ""  # a file of tokens' jti, one a line
+    rate: float = 100.0  # requests a second of one identity; 0: no limit
+    burst: float = 200.0  # requests at once
+    redis: str = ""  # URL; shared by several services
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Settings:
@@ -46,6 +54,6 @@ def _value(key: str, text: str, kind: type) -> object:
         value = kind(text)
     except ValueError:
         raise BadInput(key, f"is {text!r}", "a number") from None
-    if kind is not str and value < 0:
+    if isinstance(value, int | float) and not 0 <= value < math.inf:
         raise BadInput(key, f"is {text}", "0 or more")
     return value

@@ -39,8 +39,8 @@ const CHUNK_MS = 40;
 export function stream(recording, inRealTime, onStep, stop) {
   const where = new URL("/v1/stream", location.href);
   where.protocol = where.protocol.replace("http", "ws");
-  // A browser cannot send headers with a WebSocket: the token goes where it can name protocols.
-  const socket = new WebSocket(where, access.token ? ["bearer", access.token] : []);
+  // A browser cannot send headers with a WebSocket: the token goes where it can name protocols (guard.py).
+  const socket = new WebSocket(where, access.token ? ["snn-fusion", `bearer.${access.token}`] : []);
   return new Promise((resolve, reject) => {
     socket.onmessage = ({ data }) => {
       const found = JSON.parse(data);
