@@ -127,7 +127,7 @@ def _fields(schema: Part) -> str:
     needed = schema.get("required", ())
     rows = "".join(
         f"<tr><th scope=row><code>{escape(name)}</code>{'' if name in needed else ' <small>may be left out</small>'}"
-        f"</th><td>{_linked(_short(one))} {_inline(one.get('description', ''))}</td></tr>"
+        f"</th><td>{_linked(_short(one))} <small>{_inline(one.get('description', ''))}</small></td></tr>"
         for name, one in schema.get("properties", {}).items()
     )
     return f"<table><tbody>{rows}</tbody></table>"

@@ -79,19 +79,22 @@ function line(paint, points, width) {
   paint.stroke();
 }
 
-// Each line's name at its end, moved apart where lines end close together.
+// Each line's name at its end, moved apart where lines end close together. `order`: from the lowest score up.
 function names({ paint, colour }, box, order, best, x, y) {
-  const gap = Math.min(15, (box.bottom - box.top) / order.length);
-  let floor = box.bottom + gap;
-  const places = order.map((label) => (floor = Math.min(y(label), floor - gap)));
-  const over = Math.max(0, box.top - places[places.length - 1]);
+  const gap = Math.min(14, (box.bottom - box.top) / order.length);
+  const places = order.map(y);
+  for (let round = 0; round < 50; round++) {
+    for (let k = 1; k < places.length; k++) {
+      const push = Math.max(0, gap - (places[k - 1] - places[k])) / 2;
+      places[k - 1] = Math.min(box.bottom, places[k - 1] + push);
+      places[k] = Math.max(box.top, places[k] - push);
+    }
+  }
   paint.textBaseline = "middle";
   paint.textAlign = "left";
   order.forEach((label, k) => {
     paint.font = label === best ? `bold ${FONT}` : FONT;
     paint.fillStyle = colour(label === best ? "accent" : "muted");
-    // From the top down, so that those pushed above the box push the rest back.
-    const least = box.top + gap * (order.length - 1 - k);
-    paint.fillText(label, x + 8, over ? Math.max(places[k], least) : places[k], 50);
+    paint.fillText(label, x + 8, places[k], 50);
   });
 }

@@ -38,6 +38,7 @@ function element(name, text = "", attributes = {}) {
 function take(found) {
   shown.recording = $("keep").checked ? { ...shown.recording, ...found } : found;
   for (const sense of Object.keys(found)) shown.off.delete(sense);
+  document.querySelector("#examples [aria-pressed]")?.removeAttribute("aria-pressed");
   return ask();
 }
 
@@ -64,7 +65,7 @@ async function ask() {
 // The same recording as a stream, in real time unless motion is not wanted.
 async function follow(used, stop) {
   const live = !matchMedia("(prefers-reduced-motion: reduce)").matches;
-  $("pace").textContent = live ? "streamed in real time, as its sensors would send it" : "streamed";
+  $("pace").textContent = live ? "Streamed in real time, as sensors would send it." : "Streamed.";
   $("result").classList.remove("busy");
   let waiting = false;
   const onStep = (step) => {
@@ -128,7 +129,7 @@ function rasterOf(sense) {
   label.append(tick, NAMES[sense]);
   const canvas = element("canvas");
   canvas.setAttribute("role", "img");
-  box.append(element("span", "", { className: "count" }), label, canvas);
+  box.append(label, element("span", "", { className: "count" }), canvas);
   return box;
 }
 
@@ -170,10 +171,9 @@ function exampleButton(label, most) {
     attempt(async () => {
       seeds[label] = ((seeds[label] ?? -1) + 1) % most;
       const found = await call(`/v1/examples/${label}?seed=${seeds[label]}`);
-      const pressed = button.parentElement.querySelector("[aria-pressed]");
-      pressed?.removeAttribute("aria-pressed");
+      const answered = take(found);
       button.setAttribute("aria-pressed", "true");
-      await take(found);
+      await answered;
     }),
   );
   return button;
