@@ -7,7 +7,6 @@ import time
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
-import msgspec
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
@@ -15,13 +14,14 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route, WebSocketRoute
 
-from snn_fusion.serving import body, limits, loopback
+from snn_fusion.serving import body, examples, limits, loopback, pages
 from snn_fusion.serving.guard import Guard, configured
 from snn_fusion.serving.model import Model
-from snn_fusion.serving.payload import JSON, MSGPACK, Batch, Recording, decode, signals
+from snn_fusion.serving.payload import Batch, Recording, decode, signals
 from snn_fusion.serving.predict import predict
 from snn_fusion.serving.problems import Problem, invalid
 from snn_fusion.serving.rates import Rates
+from snn_fusion.serving.reply import reply
 from snn_fusion.serving.session import encoded
 from snn_fusion.serving.settings import Settings
 from snn_fusion.serving.stream import stream
@@ -133,13 +133,6 @@ async def ready(request: Request) -> Response:
     return reply(request, answer | ({"why": why} if why else {}), 503 if why else 200)
 
 
-def reply(request: Request, content: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
-    """JSON, or MessagePack for whoever accepts that alone."""
-    if request.headers.get("accept", "").strip().lower() in (MSGPACK, "application/x-msgpack"):
-        return Response(msgspec.msgpack.encode(content), status, headers, MSGPACK)
-    return Response(msgspec.json.encode(content), status, headers, JSON)
-
-
 async def on_problem(request: Request, error: Exception) -> Response:
     assert isinstance(error, Problem)
     headers = {} if error.retry_after is None else {"Retry-After": str(error.retry_after)}
@@ -163,17 +156,24 @@ ROUTES = [
     WebSocketRoute("/v1/stream", stream),
     Route("/health", health),
     Route("/ready", ready),
+    *examples.ROUTES,
+    *pages.ROUTES,
 ]
 # Who may use which route; None is everyone. What is not here needs admin.
 ACCESS: dict[str, Role | None] = {
     "/": None,
     "/docs": None,
+    "/openapi.json": None,
+    "/page/{name}": None,
     "/health": None,
     "/ready": None,
     "/v1/models": Role.VIEWER,
     "/api/experiments": Role.VIEWER,
     "/api/experiments/{id}": Role.VIEWER,
     "/api/benchmarks": Role.VIEWER,
+    "/v1/examples": Role.VIEWER,
+    "/v1/examples/{label}": Role.VIEWER,
+    "/v1/pen": Role.PREDICTOR,
     "/v1/predict": Role.PREDICTOR,
     "/v1/predict/batch": Role.PREDICTOR,
     "/v1/spikes": Role.PREDICTOR,
