@@ -108,9 +108,6 @@ def test_a_value_that_means_nothing_is_refused_by_its_field(client, path, value,
     refused(client, 422, field, json.dumps(changed(GOOD, path, value)).encode())
 
 
-
-
-
 def test_too_many_channels_and_too_few_are_both_named(client) -> None:
     many = changed(GOOD, "imu.channels", {f"c{i}": [0.0] for i in range(limits.CHANNELS + 1)})
     assert "at most 64" in refused(client, 422, "imu.channels", encoded(many))["limit"]
@@ -292,7 +289,9 @@ def test_a_body_that_is_too_large_is_refused(client) -> None:
     refused(client, 413, "body", b" " * (limits.BODY + 1))
 
 
-@pytest.mark.parametrize("path", ["/v1", "/v1/predict/", "/v1/nothing", "/v1/../etc/passwd", "/%2e%2e/%2e%2e/etc/passwd"])
+@pytest.mark.parametrize(
+    "path", ["/v1", "/v1/predict/", "/v1/nothing", "/v1/../etc/passwd", "/%2e%2e/%2e%2e/etc/passwd"]
+)
 def test_what_is_not_there_is_not_found(client, path) -> None:
     answer = client.get(path)
     assert answer.status_code in (404, 405)

@@ -146,7 +146,9 @@ def test_pickle_is_never_read(service, path) -> None:
     assert answered(service)
 
 
-@pytest.mark.parametrize("path", ["/..%2f..%2fetc%2fpasswd", "/static_content/..%2f..%2fservice.py", "/v1/..%00", "/%ff"])
+@pytest.mark.parametrize(
+    "path", ["/..%2f..%2fetc%2fpasswd", "/static_content/..%2f..%2fservice.py", "/v1/..%00", "/%ff"]
+)
 def test_paths_lead_nowhere(service, path) -> None:
     answer = httpx.get(f"{service}{path}")
     assert answer.status_code in (400, 404)

@@ -26,6 +26,9 @@ class Answer:
     input_spikes: Mapping[Sense, int]
     layer_spikes: Mapping[str, int]
 
+    def label(self, model: Model) -> str:
+        return str(self.last.body(model.classes)["label"])
+
     def body(self, model: Model) -> dict[str, Any]:
         found = self.last.body(model.classes)
         view = self.used[0] if len(self.used) == 1 else "fused"
