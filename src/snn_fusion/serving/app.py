@@ -7,7 +7,6 @@ import contextlib
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from typing import Any
 
-import msgspec
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
@@ -17,20 +16,24 @@ from starlette.routing import Route, WebSocketRoute
 
 from snn_fusion.data.recording import Sense, Signal
 from snn_fusion.registry.versions import CHALLENGER, CHAMPION
-from snn_fusion.serving import body, limits
+from snn_fusion.serving import body, examples, limits, loopback, pages
 from snn_fusion.serving.answering import Asked, answered, share
 from snn_fusion.serving.cache import Cache, InMemory, InRedis, content_digest, identity
 from snn_fusion.serving.canary import HEADER, Canary
 from snn_fusion.serving.drain import on_sigterm
 from snn_fusion.serving.drift import Watch
+from snn_fusion.serving.guard import Guard, configured
 from snn_fusion.serving.metrics import Metrics, State, exposed
 from snn_fusion.serving.model import Model
 from snn_fusion.serving.observe import Observed
-from snn_fusion.serving.payload import JSON, MSGPACK, Batch, Recording, decode, signals
+from snn_fusion.serving.payload import Batch, Recording, decode, signals
 from snn_fusion.serving.problems import Problem, invalid
+from snn_fusion.serving.rates import Rates
+from snn_fusion.serving.reply import reply
 from snn_fusion.serving.session import encoded
 from snn_fusion.serving.settings import Settings
 from snn_fusion.serving.stream import stream
+from snn_fusion.serving.tokens import Role
 from snn_fusion.serving.tracing import tracing
 from snn_fusion.serving.workers import Workers
 
@@ -98,14 +101,19 @@ def create(
 ) -> Starlette:
     """The application; `load` gives the model when it starts, `challenger` the one that is tried beside it."""
 
+    tokens, rates = configured(settings), Rates(settings.rate, settings.burst, settings.redis)
+
     @contextlib.asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        if tokens is None:
+            loopback.check_hosts(loopback.listening())
         app.state.service = service = Service(settings, load(settings), challenger(settings) if challenger else None)
         with on_sigterm(service.drain, settings.drain_s):
             yield
         await service.close()
 
-    outermost = [Middleware(Observed)]
+    guard = Middleware(Guard, tokens=tokens, rates=rates, routes=ROUTES, access=ACCESS, refuse=on_problem)
+    outermost = [Middleware(Observed), guard]  # what is refused is counted too
     return Starlette(routes=ROUTES, lifespan=lifespan, exception_handlers=HANDLERS, middleware=outermost)
 
 
@@ -181,13 +189,6 @@ async def ready(request: Request) -> Response:
     return reply(request, answer | ({"why": why} if why else {}), 503 if why else 200)
 
 
-def reply(request: Request, content: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
-    """JSON, or MessagePack for whoever accepts that alone."""
-    if request.headers.get("accept", "").strip().lower() in (MSGPACK, "application/x-msgpack"):
-        return Response(msgspec.msgpack.encode(content), status, headers, MSGPACK)
-    return Response(msgspec.json.encode(content), status, headers, JSON)
-
-
 async def on_problem(request: Request, error: Exception) -> Response:
     assert isinstance(error, Problem)
     headers = {} if error.retry_after is None else {"Retry-After": str(error.retry_after)}
@@ -204,10 +205,6 @@ async def on_http(request: Request, error: Exception) -> Response:
     return reply(request, problem.body(), error.status_code, dict(error.headers or {}))
 
 
-async def on_crash(request: Request, error: Exception) -> Response:
-    return reply(request, Problem(500, "service", "failed", "report it with the time").body(), 500)
-
-
 ROUTES = [
     Route("/v1/predict", predict_one, methods=["POST"]),
     Route("/v1/predict/batch", predict_batch, methods=["POST"]),
@@ -216,5 +213,30 @@ ROUTES = [
     Route("/health", health),
     Route("/ready", ready),
     Route("/metrics", exposed),
+    *examples.ROUTES,
+    *pages.ROUTES,
 ]
-HANDLERS: Any = {Problem: on_problem, HTTPException: on_http, Exception: on_crash}
+# Who may use which route; None is everyone. What is not here needs admin.
+ACCESS: dict[str, Role | None] = {
+    "/": None,
+    "/docs": None,
+    "/openapi.json": None,
+    "/page/{name}": None,
+    "/health": None,
+    "/ready": None,
+    "/v1/models": Role.VIEWER,
+    "/api/experiments": Role.VIEWER,
+    "/api/experiments/{id}": Role.VIEWER,
+    "/api/benchmarks": Role.VIEWER,
+    "/v1/examples": Role.VIEWER,
+    "/v1/examples/{label}": Role.VIEWER,
+    "/v1/pen": Role.PREDICTOR,
+    "/v1/predict": Role.PREDICTOR,
+    "/v1/predict/batch": Role.PREDICTOR,
+    "/v1/spikes": Role.PREDICTOR,
+    "/v1/stream": Role.PREDICTOR,
+    "/api/models/{version}/promote": Role.REVIEWER,
+    "/api/models/{version}/rollback": Role.REVIEWER,
+    "/metrics": Role.ADMIN,
+}
+HANDLERS: Any = {Problem: on_problem, HTTPException: on_http}

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from snn_fusion.serving.logs import request_id
+
 
 class Problem(Exception):
     """An answer of `status` whose JSON body names `field`, `problem` and `limit`; `retry_after` in seconds."""
@@ -14,7 +16,8 @@ class Problem(Exception):
         self.retry_after = retry_after
 
     def body(self) -> dict[str, Any]:
-        return {"error": {"field": self.field, "problem": self.problem, "limit": self.limit}}
+        found = {"field": self.field, "problem": self.problem, "limit": self.limit}
+        return {"error": found | ({"request_id": one} if (one := request_id.get()) else {})}
 
 
 def invalid(field: str, problem: str, limit: str) -> Problem:

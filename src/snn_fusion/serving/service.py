@@ -2,16 +2,39 @@
 
 from __future__ import annotations
 
-import bentoml
+from typing import Any, cast
 
+import bentoml
+import click
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from snn_fusion.serving import logs, loopback
 from snn_fusion.serving.app import create
 from snn_fusion.serving.load import challenger, load
 from snn_fusion.serving.settings import Settings
 
-app = create(Settings.from_environment(), load, challenger)
+settings = Settings.from_environment()
+asked = click.get_current_context(silent=True)  # of `serve`, before it opens a socket and starts workers
+if not settings.keys and asked and asked.params.get("host"):
+    loopback.check_hosts([asked.params["host"]])
+app = create(settings, load, challenger)
+logs.setup()
 
 
-@bentoml.asgi_app(app, path="/")
+class Ours:
+    """BentoML would answer some paths itself (/schema.json, /livez, what no route fits), past our guard."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.bento = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await (self.bento if scope["type"] == "lifespan" else app)(scope, receive, send)
+
+
+@bentoml.asgi_app(app, path="/")  # so that it starts and ends with the service
 @bentoml.service(name="snn-fusion", workers=1, metrics={"enabled": False}, logging={"access": {"enabled": False}})
 class SnnFusion:
     """The champion, answering raw recordings of a microphone, an event camera and a tactile/IMU sensor."""
+
+
+cast(Any, SnnFusion).add_asgi_middleware(Ours)

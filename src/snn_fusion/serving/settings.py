@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -22,7 +23,13 @@ class Settings:
     threads: int = 2
     pressure_ms: float = 250.0
     cache: int = 4096  # answers that are kept
-    redis: str = ""  # the URL of a Redis that keeps them instead
+    keys: str = ""  # the key file; without it the service is for this computer only, and asks for no token
+    issuer: str = "snn-fusion"
+    audience: str = "snn-fusion"
+    revoked: str = ""  # a file of tokens' jti, one a line
+    rate: float = 100.0  # requests a second of one identity; 0: no limit
+    burst: float = 200.0  # requests at once
+    redis: str = ""  # the URL of a Redis that keeps rates, revocations and cached answers for several services
     challenger: str = ""
     canary: float = 0.0  # the challenger's share of the requests, 0 ... 1
     drift: float = 0.25  # population stability index up to which rates of spikes have not drifted
@@ -59,6 +66,6 @@ def _value(key: str, text: str, kind: type) -> object:
         value = kind(text)
     except ValueError:
         raise BadInput(key, f"is {text!r}", "a number") from None
-    if kind is not str and value < 0:
+    if isinstance(value, int | float) and not 0 <= value < math.inf:
         raise BadInput(key, f"is {text}", "0 or more")
     return value

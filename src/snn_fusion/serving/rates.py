@@ -1,0 +1,126 @@
+"""How often one identity may ask: a token bucket each, here or in a Redis that several services share.
+
+A bucket holds up to `burst` requests and gains `rate` a second. Redis also says which tokens are revoked. While it
+does not answer, what writes is refused, and what only reads goes by the buckets here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import cast
+
+from redis import RedisError
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+
+from snn_fusion.errors import BadInput
+from snn_fusion.serving.logs import log
+from snn_fusion.serving.problems import Problem
+from snn_fusion.serving.tokens import Identity, revoked_token
+
+MOST = 10_000  # buckets that are kept
+WITHIN_S = 0.25  # Redis has to answer in
+PAUSE_S = 1.0  # after it did not, it is left alone for
+ONCE = Retry(NoBackoff(), 0)
+PREFIX = "snn-fusion:"
+# The same sum as Bucket.take, by Redis's clock: -1 for a revoked token, else the seconds to wait (0: go on).
+ASK = """
+if redis.call('EXISTS', KEYS[2]) == 1 then return '-1' end
+local rate, burst = tonumber(ARGV[1]), tonumber(ARGV[2])
+if rate == 0 then return '0' end
+local clock = redis.call('TIME')
+local now = tonumber(clock[1]) + tonumber(clock[2]) / 1e6
+local kept = redis.call('HMGET', KEYS[1], 'left', 'at')
+local left = tonumber(kept[1]) or burst
+left = math.min(burst, left + math.max(0, now - (tonumber(kept[2]) or now)) * rate)
+local wait = 0
+if left >= 1 then left = left - 1 else wait = (1 - left) / rate end
+redis.call('HSET', KEYS[1], 'left', tostring(left), 'at', string.format('%.6f', now))
+redis.call('PEXPIRE', KEYS[1], math.ceil(1000 * burst / rate) + 1000)
+return tostring(wait)
+"""
+
+
+@dataclass
+class Bucket:
+    left: float
+    at: float
+
+    def take(self, rate: float, burst: float, now: float) -> float:
+        """Seconds to wait; 0 if one was taken."""
+        self.left, self.at = min(burst, self.left + (now - self.at) * rate), now
+        if self.left >= 1:
+            self.left -= 1
+            return 0.0
+        return (1 - self.left) / rate
+
+
+class Rates:
+    """`rate` requests a second (0: no limit) and `burst` at once, for each subject; `redis`: its URL, or nothing."""
+
+    def __init__(self, rate: float, burst: float, redis: str = "", clock: Callable[[], float] = time.monotonic) -> None:
+        """Raises BadInput."""
+        if rate and burst < 1:
+            raise BadInput("burst", f"is {burst:g}", "at least 1, or nobody could ever ask")
+        self.rate, self.burst, self.clock = rate, burst, clock
+        self._buckets: dict[str, Bucket] = {}
+        self._redis = _connect(redis) if redis else None
+        self._down_until = -math.inf
+
+    async def take(self, identity: Identity, writes: bool) -> None:
+        """Count one request. Raises Problem: 429 too many, 401 revoked, 503 if it writes and Redis does not answer."""
+        try:
+            wait = await self._shared(identity) if self._redis else self._here(identity)
+        except (RedisError, OSError, TimeoutError) as error:
+            self._down_until = self.clock() + PAUSE_S
+            log.warning("redis does not answer", extra={"fields": {"error": type(error).__name__, "writes": writes}})
+            if writes:
+                raise Problem(503, "service", "cannot check the limits now", "try again", math.ceil(PAUSE_S)) from None
+            wait = self._here(identity)
+        if wait > 0:
+            limit = f"{self.rate:g} a second, {self.burst:g} at once"
+            raise Problem(429, "requests", "too many of this identity", limit, math.ceil(wait))
+
+    def _here(self, identity: Identity) -> float:
+        if not self.rate:
+            return 0.0
+        now, name = self.clock(), identity.subject
+        if name not in self._buckets and len(self._buckets) >= MOST:
+            self._forget(now)
+        return self._buckets.setdefault(name, Bucket(self.burst, now)).take(self.rate, self.burst, now)
+
+    def _forget(self, now: float) -> None:
+        """Drop the buckets that are full again, which is as if they had never been; else the one unused for longest."""
+        full_after = self.burst / self.rate
+        kept = {name: one for name, one in self._buckets.items() if now - one.at < full_after}
+        if len(kept) >= MOST:
+            del kept[min(kept, key=lambda name: kept[name].at)]
+        self._buckets = kept
+
+    async def _shared(self, identity: Identity) -> float:
+        if self.clock() < self._down_until:
+            raise TimeoutError
+        assert self._redis is not None
+        keys = (f"{PREFIX}rate:{_short(identity.subject)}", f"{PREFIX}revoked:{identity.token}")
+        asked = self._redis.eval(ASK, 2, *keys, str(self.rate), str(self.burst))
+        wait = float(await cast(Awaitable[bytes], asked))
+        if wait < 0:
+            raise revoked_token()
+        return wait
+
+
+def _connect(url: str) -> Redis:
+    try:
+        return Redis.from_url(url, socket_timeout=WITHIN_S, socket_connect_timeout=WITHIN_S, retry=ONCE)
+    except ValueError:  # whose text may quote a password
+        raise BadInput("redis", "is not a URL of a Redis", "redis://[:PASSWORD@]HOST:PORT, or rediss://") from None
+
+
+def _short(subject: str) -> str:
+    """Names of any characters as a key of one length."""
+    return hashlib.sha256(subject.encode()).hexdigest()[:32]
