@@ -35,7 +35,7 @@ def small_model(small_graph: Path) -> Model:
 def client(small_model: Model) -> Iterator[TestClient]:
     """The application without BentoML and sockets."""
     app = create(Settings(pressure_ms=NEVER), lambda _: small_model)
-    with TestClient(app, raise_server_exceptions=False) as made:
+    with TestClient(app, "http://127.0.0.1", raise_server_exceptions=False) as made:
         yield made
 
 

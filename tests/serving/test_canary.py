@@ -25,7 +25,7 @@ from snn_fusion.serving.problems import Problem
 from snn_fusion.serving.settings import Settings
 from snn_fusion.validation.drift import Profile, bins_of
 from tests.serving.made import as_json, recording
-from tests.serving.watching import NEVER, altered, slow, value
+from tests.serving.watching import LOCAL, NEVER, altered, slow, value
 
 CHALLENGER = {"X-Model": "challenger"}
 
@@ -34,7 +34,9 @@ CHALLENGER = {"X-Model": "challenger"}
 def client(champion: Model, challenger: Model | None, share: float = 0.0) -> Iterator[TestClient]:
     """Answers are computed each time."""
     settings = Settings(pressure_ms=NEVER, cache=0, canary=share)
-    with TestClient(create(settings, lambda _: champion, lambda _: challenger), raise_server_exceptions=False) as made:
+    with TestClient(
+        create(settings, lambda _: champion, lambda _: challenger), LOCAL, raise_server_exceptions=False
+    ) as made:
         yield made
 
 

@@ -28,7 +28,7 @@ from snn_fusion.serving.settings import Settings
 from snn_fusion.serving.workers import Workers
 from tests.serving.made import CODE, as_json, recording
 from tests.serving.running import served
-from tests.serving.watching import altered, value, value_at
+from tests.serving.watching import LOCAL, altered, value, value_at
 
 STEPS = CODE.steps
 
@@ -146,7 +146,7 @@ def test_under_pressure_an_answer_says_its_steps_and_their_accuracy(small_model:
     accuracy = {"imu": [step / STEPS for step in range(1, STEPS + 1)]}
     model = replace(altered(small_model, gate.wait), accuracy=accuracy)
     app = create(Settings(threads=1, pressure_ms=4000.0), lambda _: model)
-    with TestClient(app) as client, ThreadPoolExecutor(14) as clients, contextlib.ExitStack() as on_the_way_out:
+    with TestClient(app, LOCAL) as client, ThreadPoolExecutor(14) as clients, contextlib.ExitStack() as on_the_way_out:
         on_the_way_out.callback(gate.set)
         client.app.state.service.workers._mean = 0.8  # type: ignore[attr-defined]
         waiting: list[Any] = []
@@ -196,7 +196,7 @@ def _until(holds: Any, seconds: float = 20.0) -> None:
 def test_a_batch_is_shortened_or_refused_as_a_whole(small_model: Model, gate: threading.Event) -> None:
     app = create(Settings(threads=1, pressure_ms=0.0, cache=0), lambda _: small_model)
     body = {"recordings": [as_json(recording(seed, "imu")) for seed in range(16)]}
-    with TestClient(app) as client:
+    with TestClient(app, LOCAL) as client:
         answers = client.post("/v1/predict/batch", json=body).json()["answers"]
         assert {answer["steps"] for answer in answers} == {STEPS}  # one share, though each waits for those before
         service = client.app.state.service  # type: ignore[attr-defined]

@@ -12,6 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from snn_fusion.serving.model import Model
 
+LOCAL = "http://127.0.0.1"  # without keys a service answers no other name
 NEVER = 600_000.0  # ms of waiting: nothing is shortened
 
 
