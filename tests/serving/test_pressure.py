@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import collections
 import contextlib
+import http.client
 import os
 import signal
 import threading
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import msgspec
 import psutil
 import pytest
 from starlette.testclient import TestClient
@@ -31,6 +33,7 @@ from tests.serving.running import served
 from tests.serving.watching import LOCAL, altered, value, value_at
 
 STEPS = CODE.steps
+DRAIN_S = 3.0  # between SIGTERM and the last connection that is taken
 
 
 async def piled_up(one: Workers, count: int, gate: threading.Event) -> list[asyncio.Task[Any]]:
@@ -225,70 +228,83 @@ def web() -> Iterator[httpx.Client]:
 
 @pytest.fixture(scope="module")
 def pressed(small_graph: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A running service that is under pressure from 5 ms of waiting on, and says so for a while when it ends."""
-    with served(small_graph, tmp_path_factory.mktemp("pressed"), pressure_ms=5, cache=0, drain_s=1.5) as url:
+    """A running service of one thread that is soon under pressure, and says so for a while when it ends."""
+    folder = tmp_path_factory.mktemp("pressed")
+    with served(small_graph, folder, pressure_ms=20, threads=1, cache=0, drain_s=DRAIN_S) as url:
         yield url
 
 
 def test_a_running_service_bends_under_load_and_recovers(pressed: str, web: httpx.Client) -> None:
-    bodies = [as_json(recording(seed)) for seed in range(8)]
-    red: list[str] = []
+    """While a batch is worked off, single recordings find first no time, then time for some of the steps."""
+    bodies = [as_json(recording(seed, "imu")) for seed in range(8)]
+    red: set[str] = set()
 
     def ask(n: int) -> httpx.Response:
         return web.post(f"{pressed}/v1/predict", json=bodies[n % len(bodies)])
 
+    def load() -> None:
+        answer = web.post(f"{pressed}/v1/predict/batch", json={"recordings": bodies * 8})
+        assert answer.status_code == 200 or "Retry-After" in answer.headers
+
     def look() -> None:
         answer = web.get(f"{pressed}/ready")
         if answer.status_code == 503:
-            red.append(answer.json()["why"])
+            red.add(answer.json()["why"])
 
-    with ThreadPoolExecutor(24) as clients:
-        asked = [clients.submit(ask, n) for n in range(200)]
-        while not all(one.done() for one in asked):
-            look()
-            time.sleep(0.02)
-    answers = [one.result() for one in asked]
+    with ThreadPoolExecutor(4) as clients:
+        loads = [clients.submit(load) for _ in range(15)]
+        answers = [one.result() for _ in range(40) for one in [clients.submit(ask, n) for n in range(3)]]
+        look()
+        for one in loads:
+            one.result()
     assert {one.status_code for one in answers} <= {200, 429}
     assert all("Retry-After" in one.headers for one in answers if one.status_code == 429)
     shortened = sum(one.json()["steps"] < STEPS for one in answers if one.status_code == 200)
-    assert shortened > 0 and red and set(red) == {"under pressure"}
-    assert value_at(pressed, "degraded_total", how="fewer_steps") == shortened
-    refused = sum(one.status_code == 429 for one in answers)
-    assert value_at(pressed, "degraded_total", how="refused") == refused
+    assert red <= {"under pressure"}
+    found = (
+        value_at(pressed, "degraded_total", how="fewer_steps") or 0,
+        value_at(pressed, "degraded_total", how="refused"),
+    )
+    assert sum(one or 0 for one in found) > 0 and found[0] >= shortened
 
     _until(lambda: web.get(f"{pressed}/ready").status_code == 200)
     assert ask(0).json()["steps"] == STEPS
 
 
 def test_sigterm_turns_ready_red_and_whatever_was_taken_is_answered(pressed: str, web: httpx.Client) -> None:
-    body, answers, stop = as_json(recording(1)), list[int](), threading.Event()
-    refused: list[str] = []
+    body, batch = as_json(recording(1)), {"recordings": [as_json(recording(seed, "imu")) for seed in range(8)] * 8}
+    content = msgspec.json.encode(body)
+    halfway = http.client.HTTPConnection(pressed.removeprefix("http://"), timeout=60)
+    halfway.putrequest("POST", "/v1/predict")
+    halfway.putheader("Content-Type", "application/json")
+    halfway.putheader("Content-Length", str(len(content)))
+    halfway.endheaders(content[:1000])
 
-    def ask() -> None:
-        while not stop.is_set():
-            try:
-                answers.append(web.post(f"{pressed}/v1/predict", json=body).status_code)
-            except httpx.ConnectError:
-                stop.set()  # it takes no connections any more
-            except httpx.HTTPError as error:
-                refused.append(repr(error))
-
-    with ThreadPoolExecutor(4) as clients, contextlib.ExitStack() as on_the_way_out:
-        on_the_way_out.callback(stop.set)
-        for _ in range(4):
-            clients.submit(ask)
-        _until(lambda: len(answers) > 8)
-        process = _process(pressed)
+    process = _process(pressed)
+    with ThreadPoolExecutor(1) as client:
+        in_flight = client.submit(web.post, f"{pressed}/v1/predict/batch", json=batch)
+        _until(lambda: (value_at(pressed, "waiting") or 0) > 0)
         os.kill(process.pid, signal.SIGTERM)
         _until(lambda: web.get(f"{pressed}/ready").json().get("why") == "draining")
-        before = len(answers)
-        _until(lambda: len(answers) > before)  # it still answers
-        assert stop.wait(20)
-    assert set(answers) <= {200, 429} and not refused
+        assert web.get(f"{pressed}/ready").status_code == 503
+        assert web.post(f"{pressed}/v1/predict", json=body).status_code in (200, 429)  # sent before red was noticed
+        answers = in_flight.result().json()["answers"]
+    assert len(answers) == 64 and all("label" in one for one in answers)
+
+    time.sleep(DRAIN_S + 0.5)  # now the server waits for this one alone
+    halfway.send(content[1000:])
+    answer = halfway.getresponse()
+    assert answer.status == 200 and "label" in msgspec.json.decode(answer.read())
+    halfway.close()
     assert process.wait(20) == 0
 
 
 def _process(url: str) -> psutil.Process:
-    port = url.rpartition(":")[2]
-    (found,) = (one for one in psutil.Process().children() if port in one.cmdline())
+    """The one that listens there."""
+    port = int(url.rpartition(":")[2])
+
+    def listens(one: psutil.Process) -> bool:
+        return any(place.laddr and place.laddr.port == port for place in one.net_connections())
+
+    (found,) = filter(listens, psutil.Process().children())
     return found

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -54,7 +53,3 @@ def altered(
     version: str = "altered",
 ) -> Model:
     return replace(model, network=Altered(model.network, first, after), version=version)
-
-
-def slow(model: Model, seconds: float) -> Model:
-    return altered(model, lambda: time.sleep(seconds), version="slow")
