@@ -135,7 +135,7 @@ def _tags(params: Params, ws: Workspace, data: DataSet) -> dict[str, str]:
         "lock_digest": lock_digest(),
         "synthetic": str(data.synthetic).lower(),
         "seed": str(params.seed),
-        "registered_by": getpass.getuser(),
+        "registered_by": os.environ.get("SNN_FUSION_USER") or getpass.getuser(),
         **airflow_tags(),
     }
 
