@@ -23,7 +23,7 @@ from tests.serving.made import CODE, cut, recording
 def compiled(small_graph: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("compiled")
     made, _ = read_program(small_graph)
-    compile_graph("loihi2", made, out, None, {"presentation": SPIKES})
+    compile_graph("loihi2", made, out, None, {"presentation": SPIKES}, max_deviation=1.0)
     return out
 
 
