@@ -34,20 +34,20 @@ class Prediction(Step):
     rejected: Annotated[dict[str, str], _said("senses that could not be used, and why")]
     accuracy: Annotated[float | None, _said("measured on the test set after so many steps; null where unknown")]
     model: ServedModel
-    timing_ms: Annotated[dict[str, float], _said("milliseconds of waiting (queue), encode and infer")]
+    timing_ms: Annotated[dict[str, float], _said("milliseconds of encode and infer, and of waiting (queue)")]
 
 
-class Last(Step):
-    """The last message of a stream."""
+class Last(Prediction):
+    """The last message of a stream: what /v1/predict says of the whole recording."""
 
     final: Literal[True]
-    senses: list[Sense]
 
 
 class Error(Struct):
     field: Annotated[str, _said("where it is")]
     problem: Annotated[str, _said("what is wrong, with the value")]
     limit: Annotated[str, _said("what would be right")]
+    request_id: Annotated[str, _said("of this request in the log, and in X-Request-ID")] = ""
 
 
 class Refusal(Struct):

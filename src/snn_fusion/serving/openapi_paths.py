@@ -39,8 +39,8 @@ bytes; the answer comes in the same form.
 2. `{{"audio": {{"samples": [...], "rate": 8000}}}}`: chunks of any size, each sense in order of time.
 3. `{{"end": true}}`: nothing more comes. Not needed where the senses last for all steps.
 
-After each step of the network comes a `Step`; the last message is a `Last`, which says what `/v1/predict` says of the
-whole recording. A problem comes as `{{"status": 422, "error": {{...}}}}`, and then the stream is closed. At most
+After each step of the network comes a `Step`; the last message is a `Last`: what `/v1/predict` says of the whole
+recording. A problem comes as `{{"status": 422, "error": {{...}}}}`, and then the stream is closed. At most
 {limits.SESSIONS} are open at once, and one is closed after {limits.IDLE_S:g} s without a message.
 """
 
