@@ -22,6 +22,7 @@ from snn_fusion.data.stylus import stylus_imu
 from snn_fusion.data.unipen import Stroke
 from snn_fusion.serving import answers, docs_page
 from snn_fusion.serving.app import ACCESS, ROUTES
+from snn_fusion.serving.tokens import Role
 
 PAGES = {"/", "/docs", "/openapi.json", "/page/{name}"}
 JSON = "application/json"
@@ -48,10 +49,11 @@ def test_document_describes_every_route_and_who_may_use_it(document: dict[str, A
         for method in (route.methods or set()) - {"HEAD"}
     }
     assert there <= described
-    assert set(document["paths"]) <= set(ACCESS)
     for path, methods in document["paths"].items():
         for operation in methods.values():
-            assert (operation["security"] == []) is (ACCESS[path] is None), path
+            assert (operation["security"] == []) is (ACCESS.get(path, Role.ADMIN) is None), path
+            if found := re.search(r"Role: (\w+)", operation["description"]):
+                assert ACCESS.get(path, Role.ADMIN) == Role[found[1].upper()], path
 
 
 def test_document_is_openapi_that_schemathesis_reads(document: dict[str, Any]) -> None:
@@ -75,7 +77,8 @@ def test_examples_are_valid_and_get_what_they_say(document: dict[str, Any], clie
         assert answer.status_code == 200, answer.text
         valid(document, given["schema"]["$ref"].rpartition("/")[2], answer.json())
         if "example" in given:
-            assert {**answer.json(), "timing_ms": 0} == {**given["example"], "timing_ms": 0}
+            compared = ("label", "scores", "margin", "steps", "senses", "rejected")
+            assert [answer.json()[name] for name in compared] == [given["example"][name] for name in compared]
 
 
 @pytest.mark.parametrize(
