@@ -67,7 +67,7 @@ CUTS = st.lists(st.integers(0, 1_050_000), max_size=6).map(sorted)
 
 
 @given(
-    cuts=st.fixed_dictionaries({sense: CUTS for sense in SENSES}),
+    cuts=st.fixed_dictionaries(dict.fromkeys(SENSES, CUTS)),
     senses=st.sets(st.sampled_from(SENSES), min_size=1),
     seed=st.integers(0, 3),
     binary=st.booleans(),
@@ -191,7 +191,7 @@ def test_more_streams_than_the_limit_are_told_to_come_later(client, monkeypatch)
 
 def test_a_client_that_vanishes_leaves_its_place_to_the_next(small_model) -> None:
     app = create(Settings(), lambda _: small_model)
-    with TestClient(app) as client:
+    with TestClient(app, headers={"Host": "localhost"}) as client:
         for _ in range(5):
             with client.websocket_connect("/v1/stream") as socket:
                 send(socket, {"start": ["imu"], **as_json(recording(1, "imu"))})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import json
 import os
 import socket
@@ -134,6 +135,7 @@ def _tags(params: Params, ws: Workspace, data: DataSet) -> dict[str, str]:
         "lock_digest": lock_digest(),
         "synthetic": str(data.synthetic).lower(),
         "seed": str(params.seed),
+        "registered_by": getpass.getuser(),
         **airflow_tags(),
     }
 
