@@ -42,6 +42,6 @@ def client(small_model: Model) -> Iterator[TestClient]:
 
 @pytest.fixture(scope="session")
 def service(small_graph: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The base URL of a running service; nothing is shortened."""
-    with served(small_graph, tmp_path_factory.mktemp("service"), pressure_ms=NEVER) as url:
+    """The base URL of a running service; nothing is shortened, and nothing kept."""
+    with served(small_graph, tmp_path_factory.mktemp("service"), pressure_ms=NEVER, cache=0) as url:
         yield url

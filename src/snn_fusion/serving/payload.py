@@ -85,7 +85,7 @@ def decode(body: bytes, content_type: str, of: type) -> Any:
         return _decoder(kind, of).decode(body)
     except msgspec.ValidationError as error:
         what, _, where = str(error).partition(" - at `")
-        raise invalid(_path(where.rstrip("`")), what, "see /docs") from None
+        raise invalid(_path(where.rstrip("`")), what[:120], "see /docs") from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, OverflowError) as error:
         raise Problem(400, "body", f"cannot be read: {str(error)[:120]}", f"{kind}; see /docs") from None
 
