@@ -54,6 +54,8 @@ class Service:
         self._watches: dict[str, Watch] = {}
         self._identities: dict[int, tuple[Model, str]] = {}
         self._later: set[asyncio.Task[None]] = set()
+        for one in self.models().values():
+            self.identity(one)  # reads all code: not in the first request
 
     @property
     def unready(self) -> str | None:
