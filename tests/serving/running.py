@@ -1,0 +1,64 @@
+"""A really running service: BentoML in a process of its own, on a free loopback port."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+
+ROOT = Path(__file__).resolve().parents[2]
+STARTS_S = 90  # on a busy machine; about 10 on an idle one
+
+
+def free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])
+
+
+@contextlib.contextmanager
+def served(model: Path, home: Path, **settings: object) -> Iterator[str]:
+    """The base URL of a service of `model`, with its workspace in `home` and these settings. Ended at the end."""
+    port, log = free_port(), home / "service.log"
+    home.mkdir(parents=True, exist_ok=True)
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("SNN_FUSION_SERVE_")}
+    environment |= {f"SNN_FUSION_SERVE_{name.upper()}": str(value) for name, value in settings.items()}
+    environment |= {
+        "SNN_FUSION_SERVE_MODEL": str(model),
+        "SNN_FUSION_HOME": str(home),
+        "BENTOML_HOME": str(home / "bentoml"),
+        "BENTOML_DO_NOT_TRACK": "True",
+        "PYTHONPATH": str(ROOT / "src"),
+    }
+    command = [str(Path(sys.executable).with_name("bentoml")), "serve", "snn_fusion.serving.service:SnnFusion"]
+    command += ["--host", "127.0.0.1", "--port", str(port)]
+    with log.open("w") as out:
+        process = subprocess.Popen(command, env=environment, stdout=out, stderr=out, start_new_session=True)
+    try:
+        _ready(f"http://127.0.0.1:{port}", process, log)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGTERM)
+        try:
+            process.wait(15)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+
+
+def _ready(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
+    until = time.monotonic() + STARTS_S
+    while time.monotonic() < until and process.poll() is None:
+        with contextlib.suppress(httpx.TransportError):
+            if httpx.get(f"{url}/ready", timeout=2).status_code == 200:
+                return
+        time.sleep(0.1)
+    raise AssertionError(f"the service is not ready:\n{log.read_text()[-3000:]}")

@@ -1,0 +1,108 @@
+"""However a recording is written, it gets the answer that training's encoders and network give."""
+
+from __future__ import annotations
+
+from itertools import combinations
+from typing import Any
+
+import httpx
+import msgspec
+import numpy as np
+import pytest
+
+from snn_fusion.data.recording import SENSES
+from snn_fusion.encoding.encoder import encode
+from tests.serving.made import CLASSES, CODE, MSGPACK, as_json, comparable, graph, packed, recording, taps
+
+SUBSETS = [some for n in (1, 2, 3) for some in combinations(SENSES, n)]
+
+
+def by_json(client, signals, path: str = "/v1/predict") -> dict[str, Any]:
+    answer = client.post(path, json=as_json(signals))
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+@pytest.mark.parametrize("senses", SUBSETS, ids="+".join)
+def test_any_subset_of_senses_gets_the_networks_answer(client, senses) -> None:
+    signals = recording(4, *senses)
+    wanted = graph().network.run(taps(signals), 1).potential[0, -1]
+    answer = by_json(client, signals)
+    np.testing.assert_allclose([answer["scores"][name] for name in CLASSES], wanted, rtol=1e-5, atol=1e-5)
+    ordered = np.sort(wanted)
+    assert answer["label"] == CLASSES[int(wanted.argmax())]
+    assert answer["margin"] == pytest.approx(float(ordered[-1] - ordered[-2]), rel=1e-4)
+    assert (answer["senses"], answer["steps"], answer["rejected"]) == (list(senses), CODE.steps, {})
+
+
+@pytest.mark.parametrize("senses", SUBSETS, ids="+".join)
+def test_json_messagepack_and_packed_messagepack_get_the_same_answer(client, senses) -> None:
+    signals = recording(5, *senses)
+    found = [by_json(client, signals)]
+    for form in (as_json(signals), packed(signals)):
+        found.append(client.post("/v1/predict", content=msgspec.msgpack.encode(form), headers=MSGPACK).json())
+    assert comparable(found[0]) == comparable(found[1]) == comparable(found[2])
+
+
+def test_who_accepts_messagepack_gets_it(client) -> None:
+    signals = recording(6, "imu")
+    answer = client.post("/v1/predict", json=as_json(signals), headers={"Accept": "application/msgpack"})
+    assert answer.headers["content-type"] == "application/msgpack"
+    assert comparable(msgspec.msgpack.decode(answer.content)) == comparable(by_json(client, signals))
+
+
+def test_different_recordings_get_different_answers(client) -> None:
+    found = {tuple(by_json(client, recording(seed))["scores"].values()) for seed in range(8)}
+    assert len(found) == 8
+
+
+def test_a_batch_gets_what_each_gets_alone(client) -> None:
+    several = [recording(seed, *senses) for seed, senses in enumerate(SUBSETS)]
+    answer = client.post("/v1/predict/batch", json={"recordings": [as_json(one) for one in several]})
+    found = [comparable(one) for one in answer.json()["answers"]]
+    assert found == [comparable(by_json(client, one)) for one in several]
+
+
+def test_one_bad_recording_of_a_batch_gets_its_problem_and_the_others_their_answers(client) -> None:
+    good, bad = as_json(recording(1, "audio")), as_json(recording(2, "audio"))
+    bad["audio"]["rate"] = 10
+    answers = client.post("/v1/predict/batch", json={"recordings": [good, bad, good]}).json()["answers"]
+    assert answers[0]["label"] == answers[2]["label"]
+    assert answers[1]["status"] == 422
+    assert answers[1]["error"]["field"] == "recordings[1].audio.rate"
+
+
+def test_spikes_are_those_of_training(client) -> None:
+    signals = recording(7)
+    found = by_json(client, signals, "/v1/spikes")
+    assert found["step_ms"] == CODE.step_ms
+    for sense, signal in signals.items():
+        wanted, one = encode(signal, CODE), found["senses"][sense]
+        assert (one["steps"], one["channels"]) == (wanted.rows, wanted.channels)
+        np.testing.assert_array_equal(one["indptr"], wanted.indptr)
+        np.testing.assert_array_equal(one["index"], wanted.index)
+
+
+@pytest.mark.parametrize("seconds", [0.02, 0.33, 1.0, 1.7])
+def test_recordings_may_be_shorter_or_longer_than_the_network_looks(client, seconds) -> None:
+    signals = recording(8, seconds=seconds)
+    wanted = graph().network.run(taps(signals), 1).potential[0, -1]
+    np.testing.assert_allclose(list(by_json(client, signals)["scores"].values()), wanted, rtol=1e-5, atol=1e-5)
+
+
+def test_a_silent_sense_is_rejected_and_the_others_decide(client) -> None:
+    signals = recording(9, "events")
+    form = as_json(signals) | {"audio": {"samples": [0.0] * 8000, "rate": 8000}}
+    answer = client.post("/v1/predict", json=form).json()
+    assert list(answer["rejected"]) == ["audio"]
+    assert answer["senses"] == ["events"]
+    assert answer["scores"] == by_json(client, signals)["scores"]
+
+
+def test_the_running_service_answers_as_the_application_does(service, client) -> None:
+    for seed, senses in enumerate(SUBSETS):
+        signals = recording(20 + seed, *senses)
+        answer = httpx.post(f"{service}/v1/predict", json=as_json(signals)).json()
+        alone = by_json(client, signals)
+        for name in ("scores", "label", "margin", "senses", "steps"):
+            assert answer[name] == alone[name]
