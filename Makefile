@@ -21,9 +21,9 @@ setup: ## make .venv from requirements.lock (does nothing when it is up to date)
 toolchains: setup ## install the vendors' SDKs, each in its own environment (one alone: make toolchains ONLY=loihi2)
 	@$(BIN)/python scripts/toolchains.py $(ONLY)
 
-demo: setup ## run the whole pipeline once, on real recordings and three chips, as an Airflow DAG
+demo: setup ## run the pipeline once, on real recordings and three chips, as an Airflow DAG
 	@$(BIN)/python scripts/toolchains.py || true  # without its SDK a target is unavailable; the others run
-	@$(BIN)/snn-fusion retrain
+	@$(BIN)/snn-fusion retrain --no-speakers  # which would double its time
 
 ui: setup ## start the Airflow and MLflow UIs on this machine only; Ctrl-C ends them
 	@$(BIN)/snn-fusion ui

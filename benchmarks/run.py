@@ -1,6 +1,6 @@
 """`make bench`: the peers go into environments of their own, never into the project's.
 
-benchmarks/run.py [--only binning|encoding|engine|targets|speakers] [options, of the engine's table: --help]
+benchmarks/run.py [--only binning|encoding|engine|targets] [options, of the engine's table: --help]
 """
 
 from __future__ import annotations
@@ -65,22 +65,17 @@ def targets(_: list[str]) -> int:
     return subprocess.call([sys.executable, str(HERE / "bench_targets.py")])
 
 
-def speakers(options: list[str]) -> int:
-    return subprocess.call([sys.executable, str(HERE / "bench_speakers.py"), *options])
-
-
 PARTS = {"binning": binning, "encoding": encoding, "engine": engine, "targets": targets}
-LONG = {"speakers": speakers}  # asked for by name
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(add_help=False)
-    parser.add_argument("--only", choices=[*PARTS, *LONG])
+    parser.add_argument("--only", choices=list(PARTS))
     asked, options = parser.parse_known_args()
     if {"-h", "--help"} & set(options):
         print(__doc__)
         return engine(options)
-    return max((PARTS | LONG)[name](options) for name in ([asked.only] if asked.only else PARTS))
+    return max(PARTS[name](options) for name in ([asked.only] if asked.only else PARTS))
 
 
 if __name__ == "__main__":

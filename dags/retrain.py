@@ -44,6 +44,12 @@ NETWORK = (
     ("encode --json", 30, "Turn the validated recordings into spikes; what is in the cache is not encoded again."),
     ("train --json", 240, "Train the network. After a kill it goes on from the last checkpoint, to the same weights."),
     ("evaluate", 60, "Measure each sense alone and fused, clean and in the hard conditions; writes report.html."),
+    (
+        "speakers --json",
+        720,
+        "Train a network without each speaker in turn, for the chips to be tested with. With the parameter `speakers` "
+        "off, that condition is left out, and table and report say so.",
+    ),
 )
 CHIP = (
     (
@@ -56,7 +62,12 @@ CHIP = (
         60,
         "Lower it to the chip's whole numbers, and hold these to the vendor's own tool. Fails on a mismatch.",
     ),
-    ("benchmark", 60, "Run the compiled network on the test split in every condition, beside the float network."),
+    (
+        "benchmark",
+        60,
+        "Run the compiled network on the test split in every condition, and on speakers that were left out, beside the "
+        "float network.",
+    ),
 )
 RELEASE = (
     (
@@ -91,13 +102,16 @@ class StopOnBadInput(RetryPolicy):
 def stage(command: str, minutes: int, what: str, target: object = None, **options: object) -> BashOperator:
     """A task that runs one command of the CLI; it may run twice, also at once: the workspace has one writer.
 
-    The parameter travels in the environment, never in the text of the command, so it cannot become code.
+    Parameters travel in the environment, never in the text of the command, so they cannot become code.
     """
     chip = ' --target="$TARGET" --json' if target else ""
+    skip = " ${SKIP_SPEAKERS:+--skip}" if command.startswith("speakers") else ""
     return BashOperator(
         task_id=command.split()[0],
-        bash_command=f'exec "${{SNN_FUSION_CLI:-.venv/bin/snn-fusion}}" {command}{chip} --params="$PARAMS_FILE"',
-        env={"PARAMS_FILE": "{{ params.params_file }}"} | ({"TARGET": target} if target else {}),
+        bash_command=f'exec "${{SNN_FUSION_CLI:-.venv/bin/snn-fusion}}" {command}{chip}{skip} --params="$PARAMS_FILE"',
+        env={"PARAMS_FILE": "{{ params.params_file }}"}
+        | ({"TARGET": target} if target else {})
+        | ({"SKIP_SPEAKERS": "{{ '' if params.speakers else 'yes' }}"} if skip else {}),
         append_env=True,
         cwd=str(CHECKOUT),
         skip_on_exit_code=None,  # a stage is done or failed, never skipped
@@ -120,7 +134,13 @@ def stage(command: str, minutes: int, what: str, target: object = None, **option
             minLength=1,
             title="Parameters file",
             description="Path of the parameters to train with, from the checkout's folder (docs/params.md)",
-        )
+        ),
+        "speakers": Param(
+            True,
+            type="boolean",
+            title="Leave each speaker out",
+            description="Train a network without each speaker in turn, and test the chips with it (docs/targets.md)",
+        ),
     },
     default_args={
         "owner": "snn-fusion",

@@ -19,8 +19,8 @@ from snn_fusion.workspace import Workspace
 app = typer.Typer(
     name="snn-fusion",
     help="Retrain, evaluate and register one spiking network for several sensors.\n\n"
-    "The stages in order: import, validate, encode, train, evaluate; for each chip tune, compile, benchmark; then "
-    "compare, register, promote, push. Each can be run on its own and run again; `retrain` runs them all as one "
+    "The stages in order: import, validate, encode, train, evaluate, speakers; for each chip tune, compile, benchmark; "
+    "then compare, register, promote, push. Each can be run on its own and run again; `retrain` runs them all as one "
     "Airflow DAG. What they write lies in workspace/ (SNN_FUSION_HOME moves it).",
     no_args_is_help=True,
     rich_markup_mode="markdown",
@@ -177,6 +177,7 @@ def evaluate(
         show(result, as_json=False)
 
 
+app.command("speakers")(cli_targets.speakers)
 app.command("tune")(cli_targets.tune)
 app.command("compile")(cli_targets.compile_)
 app.command("run")(cli_targets.run)
@@ -276,19 +277,27 @@ def plot(
 
 
 @app.command()
-def retrain(params: ParamsFile = None, as_json: Json = False) -> None:
-    """Run the whole DAG once (what `make demo` does) and sum up what came out.
+def retrain(
+    speakers: Annotated[
+        bool, typer.Option(help="Test the chips with each speaker left out, which trains a network for each.")
+    ] = True,
+    params: ParamsFile = None,
+    as_json: Json = False,
+) -> None:
+    """Run the whole DAG once and sum up what came out; `make demo` does it with --no-speakers.
 
     **Examples**
 
         snn-fusion retrain
+
+        snn-fusion retrain --no-speakers
 
         snn-fusion retrain --params mine.yaml --json
     """
     from snn_fusion.registry.outcome import print_outcome
     from snn_fusion.registry.retrain import retrain
 
-    result = retrain(read_params(params), Workspace.default(), params_file=params)
+    result = retrain(read_params(params), Workspace.default(), params_file=params, speakers=speakers)
     if as_json:
         show(result, as_json)
     else:

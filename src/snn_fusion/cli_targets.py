@@ -1,4 +1,4 @@
-"""The commands about chips: tune, compile, run, benchmark, compare."""
+"""The commands about chips: speakers, tune, compile, run, benchmark, compare."""
 
 from __future__ import annotations
 
@@ -13,6 +13,26 @@ from snn_fusion.workspace import Workspace
 
 TARGETS = "loihi2, akida, akida2 or spinnaker"
 Target = Annotated[str, typer.Option(help=f"The chip: {TARGETS}.")]
+
+
+def speakers(
+    skip: Annotated[bool, typer.Option("--skip", help="Train nothing: leave the condition out, and say so.")] = False,
+    params: ParamsFile = None,
+    as_json: Json = False,
+) -> None:
+    """Train a network without each speaker in turn; `benchmark` tests each on that speaker, on chip and in float.
+
+    It takes a training for each speaker of the recordings. Killed, it goes on where it was.
+
+    **Examples**
+
+        snn-fusion speakers
+
+        snn-fusion speakers --skip
+    """
+    from snn_fusion.benchmark.speakers import speakers
+
+    run_stage(lambda p, w: speakers(p, w, skip), params, as_json)
 
 
 def tune(target: Target, params: ParamsFile = None, as_json: Json = False) -> None:
@@ -47,26 +67,33 @@ def compile_(
     examples: Annotated[
         Path | None, typer.Option(help="With --graph: an .npz of `spikes`, from which scales and bounds are taken.")
     ] = None,
+    max_deviation: Annotated[
+        float | None,
+        typer.Option(min=0, help="With --graph: of a layer from the reference, at most [default: 0.005]"),
+    ] = None,
     params: ParamsFile = None,
     as_json: Json = False,
 ) -> None:
     """Compile a network for a chip: whole numbers only, refused where the chip cannot express it.
 
-    Without `--graph` this is the pipeline's stage: the tuned network, held to the vendor's own tool. A .nir file says
-    neither how long a step is nor how neurons are reset: say it. What a chip can do: docs/targets.md.
+    Without `--graph` this is the pipeline's stage: the tuned network, held to the vendor's own tool. With it, the chip
+    has to answer the examples, or drawn recordings, as the reference simulation does, or nothing is written. A .nir
+    file says neither how long a step is nor how neurons are reset: say it. What a chip can do: docs/targets.md.
 
     **Examples**
 
         snn-fusion compile --target loihi2
 
-        snn-fusion compile --graph workspace/trained/graph --target spinnaker --out mine
+        snn-fusion compile --graph workspace/trained/graph --target loihi2 --out mine
 
         snn-fusion compile --graph braille.nir --target loihi2 --dt 0.0001 --reset zero --reset-delay 0
     """
-    from snn_fusion.targets.compile import compile_graph, load_spikes, parse_reset, read_meta, read_program
+    from snn_fusion.targets.agreement import MOST
+    from snn_fusion.targets.compile import compile_graph, load_spikes, parse_reset, read_program
 
     if graph is None:
         given = {"--out": out, "--dt": dt, "--reset": reset, "--reset-delay": reset_delay, "--examples": examples}
+        given |= {"--max-deviation": max_deviation}
         for name, value in given.items():
             if value is not None:
                 raise BadInput(name, "belongs to --graph", "give both, or neither")
@@ -74,9 +101,10 @@ def compile_(
 
         run_stage(lambda p, w: compile_(p, w, target), params, as_json)
         return
-    made = read_program(graph, dt, parse_reset(reset), reset_delay)
+    made, meta = read_program(graph, dt, parse_reset(reset), reset_delay)
     folder = out or Workspace.default().path("artefacts", target)
-    show(compile_graph(target, made, folder, load_spikes(examples, made.inputs), read_meta(graph)), as_json)
+    most = MOST if max_deviation is None else max_deviation
+    show(compile_graph(target, made, folder, load_spikes(examples, made.inputs), meta, most), as_json)
 
 
 def run(

@@ -254,6 +254,7 @@ MADE_BY = {
     "encoded": "run `snn-fusion encode`",
     "trained": "run `snn-fusion train`",
     "evaluated": "run `snn-fusion evaluate`",
+    "left_out": "run `snn-fusion speakers` (with --skip the condition is left out)",
     "registered": "run `snn-fusion register`",
     "tuned": "run `snn-fusion tune`",
     "compiled": "run `snn-fusion compile`",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import shutil
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,18 +14,23 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from snn_fusion.benchmark import chip_stage
+from snn_fusion.benchmark import chip_stage, left_out
 from snn_fusion.benchmark.chip_stage import benchmark, compare, judge, losses
 from snn_fusion.benchmark.chip_table import table
-from snn_fusion.benchmark.conditions import CONDITIONS
-from snn_fusion.benchmark.porting import cosine
+from snn_fusion.benchmark.conditions import CHIP_CONDITIONS, CONDITIONS, LEFT_OUT
+from snn_fusion.benchmark.porting import Answer, compared, cosine
+from snn_fusion.benchmark.speakers import recipe, speakers
 from snn_fusion.benchmark.stage import evaluate
 from snn_fusion.config import Params
+from snn_fusion.data.manifest import read_manifest, write_manifest
+from snn_fusion.encoding.encoder import channels
+from snn_fusion.encoding.spikes import Spikes
+from snn_fusion.encoding.store import write
 from snn_fusion.errors import BadInput
 from snn_fusion.network.graph import load_graph
 from snn_fusion.targets import stage
 from snn_fusion.targets.artefact import save_artefact
-from snn_fusion.targets.compile import read_program, target
+from snn_fusion.targets.compile import lowered, read_program, target
 from snn_fusion.targets.contract import Artefact
 from snn_fusion.targets.fidelity import allowed
 from snn_fusion.targets.present import SPIKES
@@ -77,6 +83,11 @@ def test_a_waived_chip_does_not_block_and_its_reason_is_kept() -> None:
     assert not judge({"loihi2": {"state": "failed", "why": "it hung"}}, {"loihi2": "an experiment"})["passed"]
 
 
+def test_a_condition_that_was_left_out_stops_nothing_and_is_named() -> None:
+    verdict = judge({"loihi2": chip(1) | {"not_measured": {LEFT_OUT: "skipped"}}, "spinnaker": chip(1)}, {})
+    assert verdict["passed"] and verdict["not_measured"] == {"loihi2": {LEFT_OUT: "skipped"}}
+
+
 @pytest.fixture
 def ported(params: Params, trained_workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
     """A workspace in which Loihi 2 has been compiled for, and the other chips were left out."""
@@ -87,12 +98,13 @@ def ported(params: Params, trained_workspace: Workspace, tmp_path: Path, monkeyp
     ws = Workspace(tmp_path / "home")
     shutil.copytree(trained_workspace.root, ws.root)
     ws.build("compiled/loihi2", {"made": "for a test"}, lambda out: put_compiled(ws, out))
+    speakers(params, ws, skip=True)
     return ws
 
 
 def put_compiled(ws: Workspace, out: Path) -> dict[str, Any]:
     graph = ws.path("trained", "graph")
-    artefact = target("loihi2").lower(read_program(graph))
+    artefact = target("loihi2").lower(read_program(graph)[0])
     sealed = save_artefact(out, replace(artefact, meta={**artefact.meta, "presentation": SPIKES}))
     found = {
         "spikes": 0,
@@ -137,6 +149,103 @@ def test_each_condition_is_measured_on_chip_and_float_with_the_same_recordings(
     }
     assert result["passed"] is found["passed"]
     assert benchmark(params, ported, "loihi2")["up_to_date"]
+
+
+def put_left_out(params: Params, ws: Workspace) -> None:
+    """The network in trained/ in place of those without speaker s0 and without s1."""
+
+    def left(out: Path) -> dict[str, Any]:
+        found, rng = [], np.random.default_rng(0)
+        rows = read_manifest(ws.path("validated", "recordings.parquet"))
+        graph = load_graph(ws.path("trained", "graph"))
+        for name in ("s0", "s1"):
+            shutil.copytree(ws.path("trained", "graph"), out / name / "graph")
+            own = [replace(r, senses={"audio": r.senses["audio"]}) for r in rows if r.subjects == (name,)]
+            write_manifest(out / name / "recordings.parquet", own)
+            for sense in graph.network.senses:
+                shape = graph.encoding.steps, channels(graph.encoding, sense)
+                spikes = [Spikes.from_dense(rng.random(shape) < 0.3) for _ in range(4)]
+                write(out / name / "examples" / f"{sense}.arrow", {}, spikes, shape[1], shape[0])
+            found.append({"speaker": name, "folder": name})
+        (out / "left_out.json").write_text(json.dumps({"not_measured": None, "networks": found}))
+        return {}
+
+    ws.build("left_out", recipe(params, ws), left)
+
+
+def measured(ws: Workspace) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads(ws.path("measured", "loihi2", "measured.json").read_text())
+    return content
+
+
+def test_speakers_left_out_are_a_condition_over_all_of_them(params: Params, ported: Workspace) -> None:
+    put_left_out(params, ported)
+    result = benchmark(params, ported, "loihi2")
+    assert "not_measured" not in result
+    found = measured(ported)
+    assert set(found["fidelity"]) == {one.name for one in CHIP_CONDITIONS} and found["not_measured"] == {}
+    for suffix, condition in (("", "clean"), ("_n1", "n1"), ("_n3", "n3")):
+        one, same = found["fidelity"][LEFT_OUT + suffix]["audio"], found["fidelity"][condition]["audio"]
+        assert (one["n"], one["allowed"]) == (20, 1) and one["agreement"] > 0.9
+        assert one["rate_cosine"].keys() == same["rate_cosine"].keys()
+        alone = one["by_speaker"]
+        assert [each["n"] for each in alone.values()] == [10, 10]
+        assert sum(each["lost"] for each in alone.values()) == one["lost"]
+        assert np.mean([each["float"] for each in alone.values()]) == pytest.approx(one["float"])
+        assert alone["s1"]["float"] == same["float"]  # the same network on the recordings of the test split
+    evaluate(params, ported)
+    verdict = compare(params, ported)
+    assert verdict["not_measured"] == {}
+    page = Reader(ported.path("compared", "report.html").read_text())
+    assert not page.open and "speaker left out" in page.words and "a speaker it never heard, n2" in page.words
+
+
+def test_a_chip_that_loses_on_a_speaker_left_out_does_not_pass(
+    params: Params, ported: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put_left_out(params, ported)
+
+    def damaged(*arguments: Any) -> tuple[Artefact, list[str]]:
+        artefact, warnings = lowered(*arguments)
+        turned = {k: -v if k.startswith("readout") and k.endswith("weights") else v for k, v in artefact.arrays.items()}
+        return replace(artefact, arrays=turned), warnings
+
+    def float_is_right(answers: Sequence[Answer], *more: Any) -> dict[str, Any]:
+        return compared([(name, says, says, chip) for name, _, says, chip in answers], *more)
+
+    monkeypatch.setattr(left_out, "lowered", damaged)
+    monkeypatch.setattr(left_out, "compared", float_is_right)
+    assert benchmark(params, ported, "loihi2")["passed"] is False
+    assert any(line.startswith(f"{LEFT_OUT} audio:") for line in losses(measured(ported)))
+
+
+def test_a_condition_left_out_is_said_on_terminal_and_page_and_lets_the_network_pass(
+    params: Params, ported: Workspace
+) -> None:
+    evaluate(params, ported)
+    assert LEFT_OUT in benchmark(params, ported, "loihi2")["not_measured"]
+    verdict = compare(params, ported)
+    assert verdict["passed"] is measured(ported)["passed"] and set(verdict["not_measured"]) == {"loihi2"}
+    said = f"{LEFT_OUT}: not measured on Loihi 2: skipped; `snn-fusion retrain` measures it"
+    assert said in Reader(ported.path("compared", "report.html").read_text()).words
+    text = io.StringIO()
+    Console(file=text, width=200).print(table(json.loads(ported.path("compared", "targets.json").read_text())))
+    assert said in text.getvalue()
+
+
+def test_a_network_of_windows_is_not_tested_on_speakers_left_out(params: Params, ported: Workspace) -> None:
+    put_left_out(params, ported)
+    found = left_out.on_speakers(params, ported, target("akida"), {"kind": "windows"})
+    assert found == ({}, {LEFT_OUT: left_out.OF_WINDOWS})
+
+
+def test_networks_without_a_speaker_must_be_there_and_of_this_recipe(params: Params, ported: Workspace) -> None:
+    shutil.rmtree(ported.path("left_out"))
+    with pytest.raises(BadInput, match=r"has not been run.*snn-fusion speakers"):
+        benchmark(params, ported, "loihi2")
+    put_left_out(params, ported)
+    with pytest.raises(BadInput, match=r"other recordings or parameters.*snn-fusion speakers"):
+        benchmark(params.model_copy(update={"seed": 1}), ported, "loihi2")
 
 
 def test_the_comparison_has_every_target_and_the_page_is_valid(params: Params, ported: Workspace) -> None:
@@ -189,7 +298,7 @@ def test_a_target_that_there_is_not_is_named_with_those_that_there_are(params: P
 def test_an_artefact_that_lost_spikes_is_seen(params: Params, ported: Workspace) -> None:
     """The comparison can fail: with its readout's weights turned around, the chip loses."""
     folder = ported.path("compiled", "loihi2")
-    artefact = target("loihi2").lower(read_program(ported.path("trained", "graph")))
+    artefact = target("loihi2").lower(read_program(ported.path("trained", "graph"))[0])
     arrays = {k: -v if k.startswith("readout") and k.endswith("weights") else v for k, v in artefact.arrays.items()}
     save_artefact(folder, Artefact("loihi2", {**artefact.meta, "presentation": SPIKES}, arrays))
     benchmark(params, ported, "loihi2")

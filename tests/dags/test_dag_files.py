@@ -15,7 +15,7 @@ from tests.dags.conftest import ROOT, Drive
 
 # One worker: they share runs of Airflow.
 pytestmark = pytest.mark.xdist_group("airflow")
-NETWORK = ["import", "validate", "encode", "train", "evaluate"]
+NETWORK = ["import", "validate", "encode", "train", "evaluate", "speakers"]
 CHIP = ["tune", "compile", "benchmark"]
 RELEASE = ["compare", "register", "promote", "push"]
 STAGES = [*NETWORK, *RELEASE]
@@ -54,6 +54,7 @@ def test_dags_are_whole_documented_and_limited(drive_once: Drive) -> None:
 
 def check_retrain(retrain: dict[str, Any]) -> None:
     assert retrain["params"]["params_file"]["type"] == "string"
+    assert retrain["params"]["speakers"]["type"] == "boolean"
     assert "AssetOrTimeSchedule" in retrain["schedule"]
     order = [*NETWORK, *(f"chip.{stage}" for stage in CHIP), *RELEASE, "gate"]
     assert list(retrain["tasks"]) == order
@@ -77,6 +78,7 @@ def runs(drive_once: Drive) -> dict[str, Any]:
             "bad input": ["retrain", {}, {**again, "FAIL_WITH": "2"}],
             "anything else": ["retrain", {}, {**again, "FAIL_WITH": "1"}],
             "hostile file": ["retrain", {"params_file": HOSTILE}, {}],
+            "no speakers": ["retrain", {"speakers": False}, {}],
             "hostile folder": ["import_recordings", {"folder": HOSTILE}, {}],
             "search": ["search", {"params_file": HOSTILE, "trials": 7}, {}],
             "search plan": ["search", {}, {"FAIL_AT": "search plan"}],
@@ -113,7 +115,9 @@ def test_a_failed_chip_stops_no_other_and_still_ends_red(runs: dict[str, Any]) -
 
 def test_each_chip_gets_its_own_stages(runs: dict[str, Any]) -> None:
     called = [call.split(" --json")[0] for call in runs["hostile file"]["calls"]]
-    assert sorted(called[5:-4]) == sorted(f"{stage} --target={name}" for stage in CHIP for name in NAMES)
+    assert sorted(called[len(NETWORK) : -len(RELEASE)]) == sorted(
+        f"{stage} --target={name}" for stage in CHIP for name in NAMES
+    )
 
 
 def test_bad_input_is_not_tried_again_and_anything_else_is(runs: dict[str, Any]) -> None:
@@ -127,6 +131,11 @@ def test_a_parameter_reaches_the_command_as_it_is(runs: dict[str, Any]) -> None:
     assert runs["hostile file"]["calls"][1] == f"validate --json --params={HOSTILE}"
     assert f"--from {HOSTILE} --quarantine" in runs["hostile folder"]["calls"][0]
     assert not (ROOT / "owned").exists()
+
+
+def test_speakers_are_left_out_in_turn_unless_the_run_says_not_to(runs: dict[str, Any]) -> None:
+    assert f"speakers --json --params={HOSTILE}" in runs["hostile file"]["calls"]
+    assert "speakers --json --skip --params=params.yaml" in runs["no speakers"]["calls"]
 
 
 def test_only_new_recordings_start_a_retraining(runs: dict[str, Any]) -> None:

@@ -21,7 +21,7 @@ def test_dag_takes_real_recordings_to_a_registered_version(
     monkeypatch.setenv("SNN_FUSION_DATA_DIR", str(small_mirror))
     for left_out in ("AKIDA", "SPINNAKER"):  # one chip is enough here
         monkeypatch.setenv(left_out, "no")
-    conf = {"params_file": str(small_params)}
+    conf = {"params_file": str(small_params), "speakers": False}
     first = run_driver(airflow, "run", "retrain", conf, {})
     assert first["state"] == "success", first
     assert set(first["tasks"].values()) == {"success"}

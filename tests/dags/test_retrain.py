@@ -16,6 +16,8 @@ import psutil
 import pytest
 from rich.console import Console
 
+from snn_fusion.benchmark.conditions import LEFT_OUT
+from snn_fusion.benchmark.speakers import SKIPPED
 from snn_fusion.registry.dag_log import STAGES, DagLog
 from snn_fusion.registry.dag_progress import watching
 from snn_fusion.registry.outcome import print_outcome
@@ -35,7 +37,10 @@ OUTCOME = {
     "seconds": 50.0,
     "stages": {"import": 10.0, "train": 30.0},
     "up_to_date": ["import"],
-    "chips": {"targets": {"akida": {"state": "unavailable", "why": "left out (AKIDA=no)"}}},
+    "chips": {
+        "targets": {"akida": {"state": "unavailable", "why": "left out (AKIDA=no)"}},
+        "verdict": {"not_measured": {}},
+    },
     "report": "report.html",
     "validation": "validation.html",
     "log": "log.jsonl",
@@ -180,6 +185,12 @@ def test_summary_names_accuracy_version_verdict_times_and_places() -> None:
     assert "Airflow 10" in text and "report.html" in text and "make ui" in text
     assert "SYNTHETIC" not in text
     assert "version 3, champion" in summary(champion=True, promoted=True)
+
+
+def test_summary_names_a_condition_that_was_left_out_and_how_it_is_measured() -> None:
+    left_out = {name: {LEFT_OUT: SKIPPED} for name in ("loihi2", "spinnaker")}
+    text = " ".join(summary(chips=OUTCOME["chips"] | {"verdict": {"not_measured": left_out}}).split())
+    assert "leave_one_speaker_out: not measured on Loihi 2, SpiNNaker: skipped; `snn-fusion retrain`" in text
 
 
 def test_synthetic_run_says_so_loudly() -> None:

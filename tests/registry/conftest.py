@@ -202,6 +202,7 @@ def put_comparison(ws: Workspace, **targets: object) -> None:
     for stage, names in {"tuned": FAMILIES, "compiled": NAMES, "measured": NAMES}.items():
         for name in names:
             put(ws, f"{stage}/{name}", lambda out: None)
+    put(ws, "left_out", lambda out: None)
     put(ws, "compared", compared)
 
 

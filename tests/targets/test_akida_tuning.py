@@ -16,7 +16,7 @@ from snn_fusion.network.graph import Graph, load_graph, save_graph
 from snn_fusion.targets.akida.collapsed import Collapsed
 from snn_fusion.targets.akida.present import Presentation, counts
 from snn_fusion.targets.akida.tune import as_recorded, presentation, shown, tune, versions
-from snn_fusion.targets.compile import compile_graph, read_meta, read_program, target
+from snn_fusion.targets.compile import compile_graph, read_program, target
 from snn_fusion.targets.populations import Program
 from snn_fusion.targets.program_file import load_program, save_program
 from snn_fusion.training.batches import TrainingData, batches
@@ -129,8 +129,8 @@ def test_a_tuned_program_comes_back_from_disk_and_compiles_with_what_is_said_bes
         np.testing.assert_array_equal(one.threshold, other.threshold)
         for c, d in zip(one.incoming, other.incoming, strict=True):
             assert (c.source, c.delay) == (d.source, d.delay) and abs(c.weights - d.weights).max() == 0
-    made = read_program(tmp_path / "tuned")
-    compile_graph("akida2", made, tmp_path / "chip", meta=read_meta(tmp_path / "tuned"))
+    made, said = read_program(tmp_path / "tuned")
+    compile_graph("akida2", made, tmp_path / "chip", meta=said)
     assert '"presentation"' in (tmp_path / "chip" / "artefact.json").read_text()
     with pytest.raises(BadInput, match="says itself"):
         read_program(tmp_path / "tuned", dt=0.001)

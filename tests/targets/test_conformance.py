@@ -95,6 +95,45 @@ def test_what_a_chip_cannot_express_is_refused_with_layer_limit_and_value(name: 
     assert all(str(v) in str(refused.value) for v in found)
 
 
+MOSTLY_SMALL = abs(weights(12, 20, 1.0))
+MOSTLY_SMALL.data[1:] *= 1e-6
+BOTH = {  # a network of which neither kind nor numbers fit: what no chip has, and what each says of the numbers
+    "loihi2": (
+        {"threshold": np.full(20, 1e-6)},
+        {"reset", "threshold rounds to zero", "weights from in that round to zero"},
+    ),
+    "spinnaker": (
+        {"threshold": np.full(20, 1e-10)},
+        {"reset", "threshold rounds to zero", "weights from in that round to zero"},
+    ),
+    "akida": (
+        {"threshold": np.full(20, 1e9)},
+        {"decay", "potential if all inputs are at their highest", "weights from in that round to zero"},
+    ),
+}
+BOTH["akida2"] = BOTH["akida"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("examples", [None, spikes()])
+def test_numbers_are_looked_at_whatever_else_is_wrong(name: str, examples: dict[str, np.ndarray] | None) -> None:
+    change, wanted = BOTH[name]
+    odd = replace(FIRST, incoming=(Connection("in", MOSTLY_SMALL),), **change)
+    program = network(odd, readout("a", 20), reset="subtract")
+    found = [v for v in TARGETS[name].check(program, examples) if v.layer == "a"]
+    assert wanted <= {v.what for v in found}
+    with pytest.raises(BadInput) as refused:
+        TARGETS[name].lower(program, examples)
+    assert all((str(v) in str(refused.value)) != v.warning for v in found)
+
+
+@pytest.mark.parametrize("name", ["loihi2", "spinnaker"])
+def test_a_network_that_is_too_large_is_run_all_the_same(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(f"snn_fusion.targets.{name}.limits.CORES", 0)
+    found = TARGETS[name].check(CASES["feed-forward"], {"in": np.zeros_like(spikes()["in"])})
+    assert {("network", "cores"), ("a", "silent")} <= {(v.layer, v.what) for v in found}
+
+
 @pytest.mark.parametrize(("name", "case"), TAKEN)
 def test_an_artefact_is_whole_numbers_and_the_same_every_time(name: str, case: str, tmp_path) -> None:
     made = [TARGETS[name].lower(PROGRAMS[case], spikes()) for _ in range(2)]

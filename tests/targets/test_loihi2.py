@@ -79,7 +79,7 @@ def test_everything_that_the_chip_cannot_do_is_said_at_once() -> None:
     two = FIRST.decay.copy()
     two[3] = 0.5
     odd = network(replace(FIRST, decay=two, threshold=np.linspace(1, 2, 20)), readout("a", 20), reset="subtract")
-    assert [v.what for v in Loihi2().check(odd)] == [
+    assert [v.what for v in Loihi2().check(odd) if not v.warning] == [
         "reset",
         "decay differs between neurons",
         "threshold differs between neurons",

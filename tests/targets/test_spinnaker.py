@@ -172,7 +172,7 @@ def test_everything_that_the_chip_cannot_do_is_said_at_once() -> None:
         readout("a", 20, decay=1.0),
         reset="subtract",
     )
-    assert [(v.layer, v.what) for v in check(odd)] == [
+    assert [(v.layer, v.what) for v in check(odd) if not v.warning] == [
         ("a", "reset"),
         ("a", "graded neurons"),
         ("a", "current that decays"),
@@ -200,12 +200,12 @@ def test_what_the_chip_cannot_hold_is_refused(change: dict, message: str) -> Non
 
 def test_more_than_a_board_and_more_than_a_core_are_refused() -> None:
     wide = population("a", Connection("in", csr_array((12, 300_000))))
-    assert [(v.layer, v.what) for v in check(network(wide))] == [("network", "cores")]
+    assert [(v.layer, v.what) for v in check(network(wide)) if not v.warning] == [("network", "cores")]
     tall = csr_array((np.ones(70_000), (np.arange(70_000), np.zeros(70_000, int))), shape=(9_000_000, 20))
     program = replace(
         network(replace(FIRST, incoming=(Connection("big", tall),)), readout("a", 20)), inputs={"big": 9_000_000}
     )
-    assert [v.what for v in check(program)] == ["fan-in", "synapses of a core"]
+    assert [v.what for v in check(program) if not v.warning] == ["fan-in", "synapses of a core"]
 
 
 def test_what_numbers_and_examples_show_is_warned_of() -> None:

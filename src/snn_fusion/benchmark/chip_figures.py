@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import RegularPolygon
 from matplotlib.ticker import FuncFormatter
 
-from snn_fusion.benchmark.conditions import CONDITIONS, VIEWS
+from snn_fusion.benchmark.conditions import CHIP_CONDITIONS, LEFT_OUT, VIEWS
 from snn_fusion.benchmark.style import CELL, COLOURS, LINE, MARKERS, MUTED, NAMES, ON_CELL, figure
 
 CHIP_COLOURS = ("#0072b2", "#e69f00", "#d55e00", "#009e73")
@@ -21,7 +21,7 @@ def drops(chips: Mapping[str, Mapping[str, Any]], titles: Mapping[str, str], max
     names = list(chips)
     drawn = Figure(figsize=(9.2, 1.1 + 1.5 * len(names)), layout="constrained")
     panels = drawn.subplots(len(names), 1, sharex=True, sharey=True, squeeze=False)[:, 0]
-    conditions = [c.name for c in CONDITIONS if any(c.name in chip["fidelity"] for chip in chips.values())]
+    conditions = [c.name for c in CHIP_CONDITIONS if any(c.name in chip["fidelity"] for chip in chips.values())]
     for axes, name in zip(panels, names, strict=True):
         axes.set_axisbelow(True)
         axes.axhline(0, color=MUTED, linewidth=0.9)
@@ -39,10 +39,16 @@ def drops(chips: Mapping[str, Mapping[str, Any]], titles: Mapping[str, str], max
         axes.set_title(titles[name])
         axes.grid(axis="y")
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:+g}" if value else "0"))
-    panels[-1].set_xticks(range(len(conditions)), [c.replace("missing_", "without\n") for c in conditions])
+    panels[-1].set_xticks(range(len(conditions)), [_tick(c) for c in conditions])
     panels[0].legend(loc="lower left", bbox_to_anchor=(0.3, 1.0), ncols=4, borderaxespad=0)
     drawn.supylabel("accuracy on the chip minus float, points", fontsize=9.5)
     return drawn
+
+
+def _tick(condition: str) -> str:
+    if condition.startswith(LEFT_OUT):
+        return "new\nspeaker" + condition.removeprefix(LEFT_OUT).replace("_", "\n")
+    return condition.replace("missing_", "without\n")
 
 
 def fronts(points: Mapping[str, Sequence[tuple[str, float, float]]], label: str) -> Figure:

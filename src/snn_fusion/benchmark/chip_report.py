@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from snn_fusion.benchmark import chip_figures as figures
-from snn_fusion.benchmark.chip_table import accuracy, find
-from snn_fusion.benchmark.conditions import CONDITIONS, VIEWS
+from snn_fusion.benchmark.chip_table import accuracy, find, left_out
+from snn_fusion.benchmark.conditions import CHIP_CONDITIONS, LEFT_OUT, VIEWS
 from snn_fusion.benchmark.pictures import Picture, save_figures
 from snn_fusion.benchmark.report import CHIPS_HERE, figure_html, table_html
 from snn_fusion.benchmark.style import NAMES, house_style
@@ -92,8 +92,10 @@ def render(content: Mapping[str, Any], chips: Chips, pictures: Mapping[str, Pict
     return f"""<section id="chips">
 <h2>On each chip</h2>
 {_verdict(content)}
+{"".join(f"<p><b>{escape(line)}.</b></p>" for line in left_out(content))}
 {wide}
 {_fidelity(chips)}
+{_by_speaker(chips)}
 <div class="grid">{"".join(drawn.values())}</div>
 <h3>What was measured, and how</h3>
 {_measurements(chips)}
@@ -125,7 +127,7 @@ def _verdict(content: Mapping[str, Any]) -> str:
 
 def _fidelity(chips: Chips) -> str:
     lines = []
-    for condition in (c for c in CONDITIONS if any(c.name in chip["fidelity"] for chip in chips.values())):
+    for condition in (c for c in CHIP_CONDITIONS if any(c.name in chip["fidelity"] for chip in chips.values())):
         for view in VIEWS:
             cells = [chip["fidelity"].get(condition.name, {}).get(view) for chip in chips.values()]
             one = next((cell for cell in cells if cell), None)
@@ -137,6 +139,22 @@ def _fidelity(chips: Chips) -> str:
                 lines.append(row + [_cell(cell) for cell in cells])
     head = ["condition", "float", *(TITLES[name] for name in chips)]
     return f"<details><summary>The same as numbers</summary>{table_html(head, lines)}</details>" if lines else ""
+
+
+def _by_speaker(chips: Chips) -> str:
+    """Accuracy of each network that never heard a speaker, on that speaker."""
+    found = {
+        name: chip["fidelity"].get(LEFT_OUT, {}).get("audio", {}).get("by_speaker") for name, chip in chips.items()
+    }
+    found = {name: speakers for name, speakers in found.items() if speakers}
+    if not found:
+        return ""
+    lines = []
+    for speaker, one in next(iter(found.values())).items():
+        chip = [f"{100 * speakers[speaker]['chip']:.1f} %" for speakers in found.values()]
+        lines.append([escape(speaker), f"{100 * one['float']:.1f} %<small>n={one['n']:,}</small>", *chip])
+    table = table_html(["speaker left out", "float", *(TITLES[name] for name in found)], lines)
+    return f"<details><summary>By speaker: networks that never heard them</summary>{table}</details>"
 
 
 def _cell(one: Mapping[str, Any] | None) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from snn_fusion.benchmark.console import Progress, say
+from snn_fusion.benchmark.speakers import STAGE as LEFT_OUT
 from snn_fusion.benchmark.stage import split_rows
 from snn_fusion.config import Params
 from snn_fusion.data.manifest import DATA_SET
@@ -23,6 +24,7 @@ HERE = "this machine, while it simulated the chip; not the chip's own"
 def benchmark(params: Params, ws: Workspace, name: str) -> dict[str, Any]:
     """Run the compiled network of a target on the test split under every condition, beside the float network.
 
+    And the networks of left_out/, each on the speaker that it never heard.
     Writes measured/<target>/measured.json (docs/evaluation.md).
     """
     if why := unavailable(name):
@@ -30,6 +32,7 @@ def benchmark(params: Params, ws: Workspace, name: str) -> dict[str, Any]:
     inputs = {
         "compiled": ws.digest(f"compiled/{name}"),
         "validated": ws.digest("validated", *DATA_SET),
+        "left_out": ws.digest(LEFT_OUT),
         "params": digest(params.targets.max_drop, params.seed),
         "code": code_digest("benchmark", "targets", "network", "encoding", "data"),
     }
@@ -39,6 +42,7 @@ def benchmark(params: Params, ws: Workspace, name: str) -> dict[str, Any]:
 
 def _measure(params: Params, ws: Workspace, name: str, out: Path) -> dict[str, Any]:
     from snn_fusion.benchmark.evaluate import TestSet
+    from snn_fusion.benchmark.left_out import on_speakers
     from snn_fusion.benchmark.porting import Porting
     from snn_fusion.network.graph import load_graph
     from snn_fusion.targets.artefact import load_artefact
@@ -55,7 +59,8 @@ def _measure(params: Params, ws: Workspace, name: str, out: Path) -> dict[str, A
     with Progress(f"benchmark {name}") as progress:
         root, cache = ws.path("recordings"), ws.path("cache", "tested")
         tested.each_batch(root, graph.encoding, params.seed, porting.batch, progress, cache)
-    fidelity = porting.fidelity(params.targets.max_drop)
+    of_speakers, not_measured = on_speakers(params, ws, porting.target, artefact.meta["presentation"])
+    fidelity = porting.fidelity(params.targets.max_drop) | of_speakers
     host = {"metric": "simulation", "value": porting.seconds / porting.runs, "unit": "s a recording"}
     content = {
         "schema": SCHEMA,
@@ -64,6 +69,7 @@ def _measure(params: Params, ws: Workspace, name: str, out: Path) -> dict[str, A
         "compiled": compiled,
         "fidelity": fidelity,
         "passed": all(one["passed"] for views in fidelity.values() for one in views.values()),
+        "not_measured": not_measured,
         "measured_on": view,
         "measurements": [
             *_accuracy_rows(fidelity, porting.target.simulator),
@@ -72,7 +78,8 @@ def _measure(params: Params, ws: Workspace, name: str, out: Path) -> dict[str, A
         ],
     }
     write_atomic(out / "measured.json", json.dumps(content, indent=1) + "\n")
-    return {"target": name, "passed": content["passed"], "worst": worst(content)}
+    said = {"not_measured": not_measured} if not_measured else {}
+    return {"target": name, "passed": content["passed"], "worst": worst(content), **said}
 
 
 def _accuracy_rows(fidelity: dict[str, Any], simulator: str) -> list[dict[str, Any]]:
@@ -148,7 +155,8 @@ def _standing(ws: Workspace, name: str, graph: str) -> dict[str, Any]:
 def judge(chips: dict[str, dict[str, Any]], waived: dict[str, str]) -> dict[str, Any]:
     """Whether the network may be registered: no target that is there failed, or loses more than it may.
 
-    A target that params.yaml waives may lose more, and its reason is kept; it may not fail.
+    A target that params.yaml waives may lose more, and its reason is kept; it may not fail. A condition that was left
+    out stops nothing, and is named with the reason.
     """
     problems = {}
     for name, chip in chips.items():
@@ -157,7 +165,8 @@ def judge(chips: dict[str, dict[str, Any]], waived: dict[str, str]) -> dict[str,
         elif chip["state"] == "measured" and not chip["passed"]:
             problems[name] = "; ".join(losses(chip))
     let = {name: waived[name] for name in problems if name in waived and chips[name]["state"] == "measured"}
-    return {"passed": problems.keys() == let.keys(), "problems": problems, "waived": let}
+    left_out = {name: chip["not_measured"] for name, chip in chips.items() if chip.get("not_measured")}
+    return {"passed": problems.keys() == let.keys(), "problems": problems, "waived": let, "not_measured": left_out}
 
 
 def losses(chip: dict[str, Any]) -> list[str]:

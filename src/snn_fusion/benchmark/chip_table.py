@@ -37,7 +37,17 @@ def table(content: Mapping[str, Any]) -> RenderableType:
             shown.add_row(*row(name, chip))
         else:
             notes.append(Text(f"{TITLES[name]} {chip['state']}: {chip['why']}", style="yellow"))
+    notes += [Text(line, style="yellow") for line in left_out(content)]
     return Group(shown, Text(LEGEND, style="dim"), *notes)
+
+
+def left_out(content: Mapping[str, Any]) -> list[str]:
+    """The conditions that were not measured, each reason once, with the targets that it holds for."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for name, conditions in content["verdict"].get("not_measured", {}).items():
+        for condition, why in conditions.items():
+            found.setdefault((condition, why), []).append(TITLES[name])
+    return [f"{condition}: not measured on {', '.join(names)}: {why}" for (condition, why), names in found.items()]
 
 
 def row(name: str, chip: Mapping[str, Any]) -> list[str]:

@@ -49,6 +49,14 @@ CONDITIONS: tuple[Condition, ...] = (
 )
 HARD_CONDITIONS: tuple[str, ...] = tuple(c.name for c in CONDITIONS if c.name != "clean")
 
+# Of chips only: networks that never heard a speaker, on that speaker's recordings, the sound alone, at each level.
+LEFT_OUT = "leave_one_speaker_out"
+SPEAKER_CONDITIONS: dict[Level, Condition] = {
+    "clean": Condition(LEFT_OUT, "a speaker it never heard"),
+    **{level: Condition(f"{LEFT_OUT}_{level}", f"a speaker it never heard, {level}", level) for level in NOISE},
+}
+CHIP_CONDITIONS = (*CONDITIONS, *SPEAKER_CONDITIONS.values())
+
 
 def at_level(signal: Signal, level: Level, ref: Ref, seed: int, step_ms: float) -> Signal:
     """The recording under a level of noise: the same noise whenever this recording is tested with this seed.

@@ -26,6 +26,8 @@ from snn_fusion.targets.tune import run_many
 
 Float64 = npt.NDArray[np.float64]
 Case = tuple[str, View]  # condition and view
+Answer = tuple[str, int, int, int]  # recording, true class, and those that the float network and the chip answer
+Rates = Mapping[str, Sequence[Float64]]  # by layer, how often each neuron spiked in the float network, and on the chip
 
 
 @dataclass
@@ -36,8 +38,8 @@ class Porting:
     target: Target
     artefact: Artefact
     singles: Mapping[Key, Row]
-    view: View  # whose clean recordings the target's profile is of
-    answers: dict[Case, list[tuple[str, int, int, int]]] = field(default_factory=lambda: defaultdict(list))
+    view: View | None  # whose clean recordings the target's profile is of; None: it is not wanted
+    answers: dict[Case, list[Answer]] = field(default_factory=lambda: defaultdict(list))
     rates: dict[Case, dict[str, list[Float64]]] = field(default_factory=dict)
     measurements: Sequence[Measurement] = ()
     seconds: float = 0.0
@@ -84,19 +86,25 @@ class Porting:
         """fidelity[condition][view]: right answers of both, agreement, and whether no more was lost than allowed."""
         found: dict[str, dict[str, Any]] = {}
         for condition, view in ((c.name, v) for c in CONDITIONS for v in VIEWS if (c.name, v) in self.answers):
-            _, labels, floats, chips = (np.array(one) for one in zip(*self.answers[condition, view], strict=True))
-            n, lost = len(labels), int((floats == labels).sum() - (chips == labels).sum())
-            found.setdefault(condition, {})[view] = {
-                "n": n,
-                "float": float((floats == labels).mean()),
-                "chip": float((chips == labels).mean()),
-                "lost": lost,
-                "allowed": allowed(n, max_drop),
-                "passed": lost <= allowed(n, max_drop),
-                "agreement": float((floats == chips).mean()),
-                "rate_cosine": {k: cosine(*both) for k, both in self.rates.get((condition, view), {}).items()},
-            }
+            case = condition, view
+            found.setdefault(condition, {})[view] = compared(self.answers[case], self.rates.get(case, {}), max_drop)
         return found
+
+
+def compared(answers: Sequence[Answer], rates: Rates, max_drop: float) -> dict[str, Any]:
+    """The entry of `fidelity` that these answers and rates make."""
+    _, labels, floats, chips = (np.array(one) for one in zip(*answers, strict=True))
+    n, lost = len(labels), int((floats == labels).sum() - (chips == labels).sum())
+    return {
+        "n": n,
+        "float": float((floats == labels).mean()),
+        "chip": float((chips == labels).mean()),
+        "lost": lost,
+        "allowed": allowed(n, max_drop),
+        "passed": lost <= allowed(n, max_drop),
+        "agreement": float((floats == chips).mean()),
+        "rate_cosine": {layer: cosine(*both) for layer, both in rates.items()},
+    }
 
 
 def cosine(a: Float64, b: Float64) -> float:

@@ -13,7 +13,7 @@ from snn_fusion.targets.names import NAMES
 
 CHIP = ("tune", "compile", "benchmark")  # a stage of each target, named as `tune loihi2`
 STAGES = (
-    *("import", "validate", "encode", "train", "evaluate"),
+    *("import", "validate", "encode", "train", "evaluate", "speakers"),
     *(f"{stage} {name}" for name in NAMES for stage in CHIP),
     *("compare", "register", "promote", "push"),
 )

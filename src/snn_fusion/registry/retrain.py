@@ -31,11 +31,11 @@ class StageFailed(SnnFusionError):
         self.exit_code = exit_code
 
 
-def retrain(params: Params, ws: Workspace, params_file: Path | None = None) -> dict[str, Any]:
+def retrain(params: Params, ws: Workspace, params_file: Path | None = None, speakers: bool = True) -> dict[str, Any]:
     """Run `dags/retrain.py` once with the workspace's own Airflow, showing its progress on stderr.
 
-    `params` is the content of `params_file`: checked before anything starts, and read again by each stage. Returns
-    what came out (see `outcome`).
+    `params` is the content of `params_file`: checked before anything starts, and read again by each stage. Without
+    `speakers` none is left out in turn. Returns what came out (see `outcome`).
     Raises StageFailed if a stage failed, SnnFusionError if Airflow itself did.
     """
     file = (params_file or project_root() / "params.yaml").resolve()
@@ -43,13 +43,13 @@ def retrain(params: Params, ws: Workspace, params_file: Path | None = None) -> d
         migrate(ws)
         log_file = ws.path("logs", f"retrain-{datetime.now(UTC):%Y%m%d-%H%M%S}.jsonl")
         started, log = time.monotonic(), DagLog()
-        exit_code = _run_dag(ws, file, log, log_file)
+        exit_code = _run_dag(ws, {"params_file": str(file), "speakers": speakers}, log, log_file)
     if exit_code or any(stage.state != "done" for stage in log.stages.values()):
         _fail(log, log_file)
     return outcome(ws, log, seconds=time.monotonic() - started, log_file=log_file)
 
 
-def _run_dag(ws: Workspace, params_file: Path, log: DagLog, log_file: Path) -> int:
+def _run_dag(ws: Workspace, conf: dict[str, Any], log: DagLog, log_file: Path) -> int:
     """Follow `airflow dags test` to its end, copying all it prints to `log_file`; returns its exit code."""
     # A failure is shown at once: whoever waits at a terminal runs it again when the cause is mended.
     env = environment(ws) | {
@@ -57,7 +57,7 @@ def _run_dag(ws: Workspace, params_file: Path, log: DagLog, log_file: Path) -> i
         "SNN_FUSION_RETRIES": os.environ.get("SNN_FUSION_RETRIES", "0"),
         "COLUMNS": "110",
     }
-    command = [program("airflow"), "dags", "test", "retrain", "--conf", json.dumps({"params_file": str(params_file)})]
+    command = [program("airflow"), "dags", "test", "retrain", "--conf", json.dumps(conf)]
     with disk_errors(log_file):
         log_file.parent.mkdir(parents=True, exist_ok=True)
         copy = log_file.open("w")

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from snn_fusion.errors import BadInput
+from snn_fusion.targets.agreement import MOST, against_reference, drawn, refuse_deviation
 from snn_fusion.targets.akida.target import Akida
 from snn_fusion.targets.artefact import load_artefact, save_artefact
 from snn_fusion.targets.contract import Artefact, Examples, Target, dequantised, with_origins
@@ -43,8 +44,9 @@ def parse_reset(name: str | None) -> Reset | None:
 
 def read_program(
     graph: Path, dt: float | None = None, reset: Reset | None = None, reset_delay: int | None = None
-) -> Program:
-    """The program of a graph folder that `train` wrote, of a tuned one, or of a third party's `.nir` file.
+) -> tuple[Program, dict[str, Any]]:
+    """The program of a graph folder that `train` wrote, of a tuned one, or of a third party's `.nir` file; and what a
+    tuned one's folder says beside it, e.g. how recordings are presented.
 
     A file says neither its step nor its reset: all three must be given for it, and none for a folder, whose sidecar
     has them. Raises BadInput.
@@ -54,11 +56,11 @@ def read_program(
         if any(value is not None for value in given.values()):
             raise BadInput(graph, f"it says itself what {', '.join(given)} would", "leave these out")
         if is_program(graph):
-            return load_program(graph)[0]
+            return load_program(graph)
         from snn_fusion.network.graph import load_graph
 
         sidecar, file = load_graph(graph).meta, graph / "graph.nir"
-        return program(str(file), read_nir(file), *semantics(sidecar))
+        return program(str(file), read_nir(file), *semantics(sidecar)), {}
     missing = [name for name, value in given.items() if value is None]
     if graph.exists() and missing:
         raise BadInput(graph, f"a .nir file does not say {', '.join(missing)}", "give them")
@@ -68,12 +70,7 @@ def read_program(
         raise BadInput(f"--reset-delay {reset_delay}", "is not 0 or 1", "0: within the step, 1: in the next one")
     read = read_nir(graph)
     assert dt is not None and reset is not None and reset_delay is not None
-    return program(str(graph), read, dt, reset, reset_delay)
-
-
-def read_meta(graph: Path) -> dict[str, Any]:
-    """What a tuned program's folder says beside the program, e.g. how recordings are presented to it; else nothing."""
-    return load_program(graph)[1] if is_program(graph) else {}
+    return program(str(graph), read, dt, reset, reset_delay), {}
 
 
 def compile_graph(
@@ -82,14 +79,20 @@ def compile_graph(
     out: Path,
     examples: Examples = None,
     meta: Mapping[str, Any] | None = None,
+    max_deviation: float = MOST,
 ) -> dict[str, Any]:
     """Lower a program for a target and write the artefact to `out`; `meta` is kept with it.
 
-    Raises BadInput with everything that is wrong.
+    It has to answer the examples, or drawn recordings where none are given, as the reference does. Raises BadInput with
+    everything that is wrong, or with the layers that deviate by more than `max_deviation`.
     """
-    artefact, warnings = lowered(target(name), made, examples, meta or {})
-    digest = save_artefact(out, artefact)
-    return {"target": name, "artefact": str(out), "digest": digest, **({"warnings": warnings} if warnings else {})}
+    chip, recordings = target(name), drawn(made.inputs) if examples is None else examples
+    artefact, warnings = lowered(chip, made, examples, meta or {})
+    found = against_reference(made, artefact, recordings, chip.run(artefact, recordings))
+    warnings += refuse_deviation(name, found["deviation"], max_deviation)
+    digest, of = save_artefact(out, artefact), "drawn" if examples is None else "given"
+    said = {"warnings": warnings} if warnings else {}
+    return {"target": name, "artefact": str(out), "digest": digest, "reference": {**found, "of": of}, **said}
 
 
 def lowered(chip: Target, made: Program, examples: Examples, meta: Mapping[str, Any]) -> tuple[Artefact, list[str]]:
@@ -141,6 +144,10 @@ def _load(path: Path) -> npt.NDArray[Any]:
         raise BadInput(f"{path}: spikes", f"{values.dtype} of shape {list(values.shape)}", "give numbers (n, T, C)")
     if values.dtype.kind == "f" and not np.isfinite(values).all():
         raise BadInput(f"{path}: spikes", "hold NaN or infinity", "mend the recording")
+    if values.size == 0:
+        raise BadInput(
+            f"{path}: spikes", f"are none: shape {list(values.shape)}", "give a recording of a step at least"
+        )
     return values
 
 

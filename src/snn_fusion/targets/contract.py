@@ -102,10 +102,23 @@ class Target(Protocol):
         """Resources and activity, each with its provenance."""
 
 
-def refuse(chip: str, violations: Sequence[Violation]) -> None:
+WHOLE = "network"  # layer of a violation that is of no single one: what all of them take together
+
+
+def can_run(violations: Sequence[Violation]) -> bool:
+    """Whether a simulator shows what the network does: nothing but the size of the chip is in its way."""
+    return all(v.warning or v.layer == WHOLE for v in violations)
+
+
+def refuse(
+    chip: str,
+    violations: Sequence[Violation],
+    problem: str = "cannot run this network",
+    remedy: str = "change these, or choose another target",
+) -> None:
     """Raises BadInput listing what a chip cannot do, if there is anything; warnings are none of it."""
     if listed := "\n".join(f"  {v}" for v in violations if not v.warning):
-        raise BadInput(chip, f"cannot run this network:\n{listed}\n", "change these, or choose another target")
+        raise BadInput(chip, f"{problem}:\n{listed}\n", remedy)
 
 
 def dequantised(artefact: Artefact, name: str, potential: Array) -> Array:

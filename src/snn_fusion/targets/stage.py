@@ -13,14 +13,13 @@ from typing import Any
 from snn_fusion.config import Params
 from snn_fusion.errors import BadInput, SnnFusionError
 from snn_fusion.network.graph import load_graph
+from snn_fusion.targets.agreement import against_reference
 from snn_fusion.targets.artefact import save_artefact
 from snn_fusion.targets.compile import lowered, target
-from snn_fusion.targets.contract import Array, Artefact, Outputs, Target
+from snn_fusion.targets.contract import Array, Artefact, Target
 from snn_fusion.targets.examples import example_samples
-from snn_fusion.targets.populations import Program
 from snn_fusion.targets.present import present_samples
 from snn_fusion.targets.program_file import load_program, save_program
-from snn_fusion.targets.reference import simulate
 from snn_fusion.targets.toolchain import ToolchainMissing, installed
 from snn_fusion.targets.tuners import FAMILY, epochs_of, tune_family
 from snn_fusion.training.progress import training_progress
@@ -99,7 +98,7 @@ def _compile(params: Params, ws: Workspace, name: str, family: str, out: Path) -
         "target": name,
         "digest": save_artefact(out, artefact),
         "graph": graph.digest,
-        "reference": _against_reference(program, examples, chip.run(artefact, examples)),
+        "reference": against_reference(program, artefact, examples, chip.run(artefact, examples)),
         "conformance": held_to_the_vendor(chip, artefact, {key: one[:CONFORMED] for key, one in examples.items()}),
         "warnings": warnings,
         "tuning": meta.get("tuning", {}),
@@ -119,12 +118,3 @@ def held_to_the_vendor(chip: Target, artefact: Artefact, inputs: Mapping[str, Ar
         raise SnnFusionError(f"{chip.name}: {problem} from {found.tool}: the artefact is not what the chip would run")
     recordings, seconds = len(next(iter(inputs.values()))), round(time.monotonic() - started, 1)
     return {**asdict(found), "recordings": recordings, "seconds": seconds}
-
-
-def _against_reference(program: Program, examples: Mapping[str, Array], found: Outputs) -> dict[str, int]:
-    """Spikes of the program in floating point on these recordings, and how many the chip has otherwise."""
-    wanted = simulate(program, examples).spikes
-    layers = [one.name for one in program if one.spikes]
-    spikes = sum(int((wanted[name] != 0).sum()) for name in layers)
-    differ = sum(int((wanted[name] != found.spikes[name]).sum()) for name in layers)
-    return {"spikes": spikes, "differ": differ, "recordings": len(next(iter(examples.values())))}

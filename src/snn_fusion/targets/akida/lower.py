@@ -34,10 +34,9 @@ def check(program: Program, version: int) -> list[Violation]:
     found = _chain(program)
     for one in program:
         found += _neurons(program, one) + _graded(one, version) + _connections(one, version)
-    if any(not v.warning for v in found):
-        return found
     for one in program:
-        found += _numbers(program, one, version)
+        if one.step is None or float(one.step.min()) > 0:  # the scale follows from the step
+            found += _numbers(program, one, version)
     return found
 
 

@@ -16,7 +16,7 @@ from snn_fusion.targets import toolchain
 from snn_fusion.targets.activity import activity, unusual
 from snn_fusion.targets.akida.lower import check, lower
 from snn_fusion.targets.akida.simulate import simulate, whole_inputs
-from snn_fusion.targets.contract import Artefact, Examples, Measurement, Mismatches, Outputs, Violation
+from snn_fusion.targets.contract import Artefact, Examples, Measurement, Mismatches, Outputs, Violation, can_run
 from snn_fusion.targets.populations import Program
 from snn_fusion.targets.toolchain import ToolchainFailed
 
@@ -36,7 +36,7 @@ class Akida:
 
     def check(self, program: Program, examples: Examples = None) -> Sequence[Violation]:
         found = check(program, self.version)
-        if examples and all(v.warning for v in found):
+        if examples and can_run(found):
             artefact = lower(self.name, program, self.version)
             found += unusual(artefact, simulate(artefact, examples))
         return found

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from snn_fusion.targets.contract import Outputs, Violation
+from snn_fusion.targets.contract import WHOLE, Outputs, Violation
 from snn_fusion.targets.loihi2 import limits
 from snn_fusion.targets.loihi2.lower import bias_of, synapses
 from snn_fusion.targets.populations import Population, Program
@@ -21,7 +21,8 @@ def structure(program: Program) -> list[Violation]:
 
 
 def numbers(program: Program, scale: Mapping[str, float]) -> list[Violation]:
-    """What rounding at these scales does, and what could be reached if all inputs spiked."""
+    """What rounding at these scales does, and what could be reached if all inputs spiked; where decays differ within a
+    layer, of the first that is off."""
     found = []
     for one in program:
         found += [*_threshold_and_decays(one, scale[one.name]), *_bias(one, scale[one.name])]
@@ -76,23 +77,26 @@ def _capacity(program: Program) -> list[Violation]:
     count = GROUPS * sum(c.weights.nnz for one in program for c in one.incoming)
     cores = cores_of(neurons, count)
     found = f"{cores:,}: {neurons:,} neurons, {count:,} synapses of 8 bits"
-    return [] if cores <= limits.CORES else [Violation("network", "cores", f"{limits.CORES} a chip", found)]
+    return [] if cores <= limits.CORES else [Violation(WHOLE, "cores", f"{limits.CORES} a chip", found)]
 
 
 def _threshold_and_decays(one: Population, scale: float) -> list[Violation]:
     found = []
-    if one.spikes and round(float(one.threshold[0]) * scale) < 1:
-        value = f"{float(one.threshold[0]):g} is {one.threshold[0] * scale:.3g}"
+    lowest = float(one.threshold.min())
+    if one.spikes and round(lowest * scale) < 1:
+        value = f"{lowest:g} is {lowest * scale:.3g}"
         found.append(Violation(one.name, "threshold rounds to zero", "1 chip unit", value))
     for field in ("decay", "current_decay"):
-        wanted = float(getattr(one, field)[0])
-        whole = round((1 - wanted) * limits.UNITY)
-        if wanted < 1 and whole < 1:
-            limit = f"multiples of 1/{limits.UNITY}"
-            found.append(Violation(one.name, f"{field} rounds to 1", limit, f"{wanted:.6g}"))
-        else:
-            found += time_constant(one.name, field, wanted, 1 - whole / limits.UNITY)
+        each = (_decay(one.name, field, wanted) for wanted in np.unique(getattr(one, field)).tolist())
+        found += next((off for off in each if off), [])
     return found
+
+
+def _decay(layer: str, field: str, wanted: float) -> list[Violation]:
+    whole = round((1 - wanted) * limits.UNITY)
+    if wanted < 1 and whole < 1:
+        return [Violation(layer, f"{field} rounds to 1", f"multiples of 1/{limits.UNITY}", f"{wanted:.6g}")]
+    return time_constant(layer, field, wanted, 1 - whole / limits.UNITY)
 
 
 def _bias(one: Population, scale: float) -> list[Violation]:
@@ -117,13 +121,13 @@ def _weights(one: Population, scale: float) -> list[Violation]:
         lost = float(((on_chip == 0) & (connection.weights.data != 0)).mean()) if connection.weights.nnz else 0.0
         found += lost_weights(one.name, connection.source, lost)
         worst += np.bincount(connection.weights.indices, np.abs(on_chip) * np.ones(connection.weights.nnz), one.size)
-    left = max(1 - float(one.current_decay[0]), 1 / limits.UNITY)  # of the current goes each step, the rest adds up
+    left = max(1 - float(one.current_decay.max()), 1 / limits.UNITY)  # of the current goes each step, the rest adds up
     highest = float(worst.max(initial=0)) * 2**limits.ALIGNMENT / left
     if highest >= limits.STATE_HIGH:
         # The current would wrap around and change its sign; whether it can happen, only examples say.
         limit, value = f"{limits.STATE_HIGH:,} chip units", f"{highest:,.0f}"
         found.append(Violation(one.name, "current if all inputs spike in every step", limit, value, True))
-    reached = highest / max(1 - float(one.decay[0]), 1 / limits.UNITY)
+    reached = highest / max(1 - float(one.decay.max()), 1 / limits.UNITY)
     if reached >= limits.STATE_HIGH:
         limit, value = f"held at {limits.STATE_HIGH:,} chip units", f"{reached:,.0f}"
         found.append(Violation(one.name, "potential if all inputs spike in every step", limit, value, True))

@@ -56,7 +56,7 @@ def scales(program: Program, examples: Examples) -> dict[str, float]:
 
 def _scale(one: Population, traces: Traces | None) -> float:
     largest = max((float(np.abs(c.weights.data).max(initial=0)) for c in one.incoming), default=0.0)
-    unit = float(one.threshold[0]) if one.spikes else largest or 1.0
+    unit = (float(np.abs(one.threshold).max()) if one.spikes else 0.0) or largest or 1.0
     room = (HEADROOM if one.spikes else READOUT_HEADROOM) * unit
     if traces:
         u, current = traces.potential[one.name], np.abs(traces.current[one.name])

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from snn_fusion.targets.activity import activity, unusual
-from snn_fusion.targets.contract import Artefact, Examples, Measurement, Mismatches, Outputs, Violation, refuse
+from snn_fusion.targets.contract import Artefact, Examples, Measurement, Mismatches, Outputs, Violation, can_run, refuse
 from snn_fusion.targets.loihi2 import limits
 from snn_fusion.targets.loihi2.check import cores_of, held, numbers, structure
 from snn_fusion.targets.loihi2.lower import lower_with, scales
@@ -35,21 +35,17 @@ class Loihi2:
     simulator = "fixed-point simulator, equal to lava-nc's to the bit"
 
     def check(self, program: Program, examples: Examples = None) -> Sequence[Violation]:
-        found = structure(program)
-        if found:
-            return found
         scale = scales(program, examples)
-        found = numbers(program, scale)
-        if examples and all(v.warning for v in found):
+        found = structure(program) + numbers(program, scale)
+        if examples and can_run(found):
             artefact = lower_with(program, scale)
             ran = simulate(artefact, examples)
             found += [*held(ran), *unusual(artefact, ran)]
         return found
 
     def lower(self, program: Program, examples: Examples = None) -> Artefact:
-        refuse(self.name, structure(program))
         scale = scales(program, examples)
-        refuse(self.name, numbers(program, scale))
+        refuse(self.name, structure(program) + numbers(program, scale))
         return lower_with(program, scale)
 
     def run(self, artefact: Artefact, inputs: Mapping[str, npt.NDArray[Any]]) -> Outputs:

@@ -40,9 +40,8 @@ Sums = dict[str, tuple[float, float]]
 
 def lower(program: Program, examples: Examples = None) -> Artefact:
     """Whole numbers only, the same on every machine. Raises BadInput listing all violations."""
-    refuse("spinnaker", structure(program))
     sums = highest_sums(program, examples)
-    refuse("spinnaker", thresholds_lost(program, sums))
+    refuse("spinnaker", structure(program) + thresholds_lost(program, sums))
     return lower_with(program, sums, examples is not None)
 
 
@@ -52,7 +51,7 @@ def lower_with(program: Program, sums: Sums, calibrated: bool) -> Artefact:
     arrays: dict[str, npt.NDArray[Any]] = {}
     for one in program:
         scale = scale_of(one, sums[one.name])
-        shifts = [_shift(high * scale) for high in sums[one.name]]
+        shifts = shifts_of(scale, sums[one.name])
         taus, decays = parameters(one)
         arrays |= {f"{one.name}.tau": taus, f"{one.name}.decay": decays}
         arrays[f"{one.name}.threshold"] = thresholds(one, scale)
@@ -83,6 +82,11 @@ def parameters(one: Population) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.i
     return np.array(taus, np.int32), np.array([decay_of(tau) for tau in taus], np.int32)
 
 
+def leaks(one: Population) -> bool:
+    """Whether the chip's decays leave a leak, through which alone a current acts; without one there is no scale."""
+    return bool((parameters(one)[1] < limits.ONE).all())
+
+
 def gain(one: Population) -> Float64:
     """What a weight is multiplied by so that the leak leaves it whole, (N,)."""
     return limits.ONE / (limits.ONE - parameters(one)[1].astype(np.float64))
@@ -90,11 +94,11 @@ def gain(one: Population) -> Float64:
 
 def highest_sums(program: Program, examples: Examples) -> Sums:
     """By population: the highest sums of excitatory and of inhibitory weights that a neuron gets in a step, times its
-    gain; and no less than its largest weight, which alone has to fit as well."""
+    gain; and no less than its largest weight, which alone has to fit as well. Those without leak are left out."""
     given = None if examples is None else spikes_of(examples, program.inputs)
     traces = None if given is None else reference.simulate(program, given)
     found = {}
-    for one in program:
+    for one in filter(leaks, program):
         each = []
         for sign in (1, -1):
             ways = [(c, _of_sign(c, sign)) for c in incoming(one)]
@@ -163,9 +167,14 @@ def _exact_scale(one: Population, highest_sum: float, threshold: float, room: fl
 
 def _grid(one: Population) -> int | None:
     """The least g with which all weights are multiples of 2^-g, but for what NIR's 32 bits left; up to FINEST."""
-    weights = np.concatenate([c.weights.data for c in incoming(one)])
+    weights = np.concatenate([np.zeros(1), *(c.weights.data for c in incoming(one))])
     fits = (g for g in range(FINEST + 1) if np.abs(weights * 2.0**g - np.rint(weights * 2.0**g)).max() < ON_GRID)
     return next(fits, None)
+
+
+def shifts_of(scale: float, sums: tuple[float, float]) -> list[int]:
+    """Of the excitatory and of the inhibitory words."""
+    return [_shift(high * scale) for high in sums]
 
 
 def _shift(highest: float) -> int:
@@ -195,7 +204,7 @@ def words(one: Population, connection: Connection, scale: float, shifts: list[in
 def thresholds_lost(program: Program, sums: Sums) -> list[Violation]:
     """Thresholds that vanish beside the sums of weights."""
     found = []
-    for one in program:
+    for one in (one for one in program if one.name in sums):
         on_chip = one.threshold * scale_of(one, sums[one.name]) * limits.ONE
         lost = one.spikes & (one.threshold > 0) & (on_chip < 1)
         if lost.any():

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from snn_fusion.targets.contract import Violation
+from snn_fusion.targets.contract import WHOLE, Violation
 from snn_fusion.targets.populations import Population, Program
 from snn_fusion.targets.spinnaker import limits
 from snn_fusion.targets.spinnaker.stdfix import decay_of, tau_of
@@ -58,7 +58,7 @@ def _capacity(program: Program) -> list[Violation]:
     cores = cores_of((one.size for one in program), sources)
     if cores > limits.CORES:
         value = f"{cores:,}: {sum(one.size for one in program):,} neurons, {limits.NEURONS_A_CORE} a core"
-        found.append(Violation("network", "cores", f"{limits.CORES:,} a board", value))
+        found.append(Violation(WHOLE, "cores", f"{limits.CORES:,} a board", value))
     for one in program:
         most = int(one.fan_in.max(initial=0))
         if most > limits.FAN_IN_HIGH:

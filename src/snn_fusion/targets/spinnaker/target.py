@@ -26,6 +26,7 @@ SECONDS = 600.0
 BOARD = 5
 SPINNAKER2 = (201, 248)
 MACHINE = "SNN_FUSION_SPINNAKER_MACHINE"  # a board's address, or the URL of a spalloc server
+ON_BOARD = f"the board of {MACHINE} (spikes, potentials)"  # not its URL, which may hold a password
 
 
 class SpiNNaker:
@@ -43,7 +44,7 @@ class SpiNNaker:
 
     def conform(self, artefact: Artefact, inputs: Mapping[str, npt.NDArray[Any]]) -> Mismatches:
         """Every word of the compiled data, and every spike and potential of pyNN.brian2 (potentials within the bound of
-        `close_to_brian2`)."""
+        `close_to_brian2`); and of a board, to the bit, where SNN_FUSION_SPINNAKER_MACHINE names one."""
         ours = self.run(artefact, inputs)
         compiled = self._call(artefact, inputs, "compile", _board(BOARD, 1))
         words = compared = 0
@@ -58,7 +59,11 @@ class SpiNNaker:
             for name in artefact.meta["order"]
         )
         values = sum(ours.spikes[name].size for name in artefact.meta["order"])
-        return Mismatches(spikes, apart, values, TOOL, words, compared)
+        if not os.environ.get(MACHINE):
+            return Mismatches(spikes, apart, values, TOOL, words, compared)
+        spikes_there, apart_there = _on_board(artefact, ours, self.measure(artefact, inputs))
+        tool = f"{TOOL}; {ON_BOARD}"
+        return Mismatches(spikes + spikes_there, apart + apart_there, 2 * values, tool, words, compared)
 
     def in_brian2(
         self, artefact: Artefact, inputs: Mapping[str, npt.NDArray[Any]], codegen: str = "numpy"
@@ -111,6 +116,16 @@ class SpiNNaker:
         job = {"meta": np.array(json.dumps(artefact.meta)), **artefact.arrays, "task": np.array(task)}
         job |= {"board": np.array(json.dumps(board)), **{f"input.{name}": values for name, values in sent.items()}}
         return toolchain.call(self.name, job, SECONDS)
+
+
+def _on_board(artefact: Artefact, ours: Outputs, board: Outputs) -> tuple[int, int]:
+    """Spikes and potentials, these after the reset, that a board has otherwise than the emulator."""
+    spikes = potentials = 0
+    for name in artefact.meta["order"]:
+        after = np.where(ours.spikes[name] > 0, 0, ours.potential[name])
+        spikes += int((board.spikes[name] != ours.spikes[name]).sum())
+        potentials += int((board.potential[name] != after).sum())
+    return spikes, potentials
 
 
 def _board(version: int, slowdown: int) -> dict[str, Any]:

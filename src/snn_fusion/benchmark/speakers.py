@@ -1,0 +1,146 @@
+"""The stage `speakers`: for each speaker a network that never heard them, by the recipe of the network in hand."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from snn_fusion.benchmark.console import say
+from snn_fusion.config import Params
+from snn_fusion.data.manifest import Row, read_manifest, write_manifest
+from snn_fusion.errors import BadInput
+from snn_fusion.workspace import STAMP, Workspace, code_digest, digest, remove_tree, write_atomic
+
+SCHEMA = 1
+STAGE = "left_out"
+SAID = f"{STAGE}.json"
+CODE = ("data", "validation", "encoding", "network", "training", "targets/examples.py", "benchmark/speakers.py")
+SKIP = {"skipped": "yes"}
+SKIPPED = "skipped; `snn-fusion retrain` measures it, with a training without each speaker in turn"
+PIECES = ("validated", "validated-failed", "encoded", "trained", "checkpoints")  # of one speaker's workspace
+
+
+def speakers(params: Params, ws: Workspace, skip: bool = False) -> dict[str, Any]:
+    """Train a network without each speaker in turn, on all other recordings.
+
+    Writes left_out/: left_out.json, and for each speaker a folder with `graph/`, the speaker's recordings
+    (recordings.parquet, the sound alone) and `examples/`, training recordings as spikes. A killed run goes on from
+    checkpoints/speakers/. With `skip`, or where there are no two speakers, left_out.json says why there is nothing.
+    Raises BadInput if nothing was validated, or if what is left without a speaker cannot be trained on.
+    """
+    if skip:
+        return ws.build(STAGE, SKIP, lambda out: _describe(out, [], SKIPPED))
+    made_from, names = recipe(params, ws), _speakers(ws)
+    why = _impossible(params, names)
+
+    def work(out: Path) -> dict[str, Any]:
+        found = []
+        for i, speaker in enumerate(names if why is None else (), 1):
+            say(f"speaker {i} of {len(names)}: a network without {speaker}")
+            folder, result = _without(speaker, params, ws, made_from)
+            shutil.copytree(folder, out / folder.parent.name, ignore=shutil.ignore_patterns(STAMP))
+            found.append({"speaker": speaker, "folder": folder.parent.name, **result})
+        return _describe(out, found, why)
+
+    return ws.build(STAGE, made_from, work)
+
+
+def recipe(params: Params, ws: Workspace) -> dict[str, str]:
+    """Digests of all that the networks depend on. Raises BadInput if nothing has been imported."""
+    parts = params.data, params.validation, params.encoding, params.network, params.training, params.seed
+    return {"recordings": ws.digest("recordings"), "params": digest(*parts), "code": code_digest(*CODE)}
+
+
+def _speakers(ws: Workspace) -> list[str]:
+    ws.stamp("validated")
+    rows = read_manifest(ws.path("validated", "recordings.parquet"))
+    return sorted({row.senses["audio"].subject for row in rows if row.has("audio")} - {""})
+
+
+def _impossible(params: Params, names: Sequence[str]) -> str | None:
+    if "audio" not in params.network.branch:
+        return "the network has no audio"
+    return None if len(names) > 1 else f"the recordings name {len(names)} speakers: two are needed"
+
+
+def _describe(out: Path, found: list[dict[str, Any]], why: str | None) -> dict[str, Any]:
+    content = {"schema": SCHEMA, "not_measured": why, "networks": found}
+    write_atomic(out / SAID, json.dumps(content, indent=1) + "\n")
+    return {"not_measured": why} if why else {"speakers": {one["speaker"]: one["recordings"] for one in found}}
+
+
+def _without(speaker: str, params: Params, ws: Workspace, made_from: dict[str, str]) -> tuple[Path, dict[str, Any]]:
+    """The folder of the network that never heard `speaker`, and what is said of it; made unless it is there.
+
+    The stages before it run in a workspace of their own, with the same recordings and the same cache.
+    """
+    place = Workspace(ws.path("checkpoints", "speakers", _folder_name(speaker)))
+    place.root.mkdir(parents=True, exist_ok=True)
+    ws.path("cache").mkdir(exist_ok=True)
+    for shared in ("recordings", "cache"):
+        place.path(shared).unlink(missing_ok=True)
+        place.path(shared).symlink_to(ws.path(shared))
+    data = params.data.model_copy(update={"split": f"leave-out:{speaker}"})
+    own = params.model_copy(update={"data": data})
+    try:
+        result = place.build(
+            "network", {**made_from, "speaker": speaker}, lambda out: _train(speaker, own, place, out), ".lock.network"
+        )
+    except BadInput as error:
+        remedy = f"{error.remedy}; or leave the condition out: `snn-fusion speakers --skip`"
+        raise BadInput(f"without speaker {speaker}: {error.where}", error.problem, remedy) from error
+    for piece in PIECES:
+        remove_tree(place.path(piece))
+    result.pop("up_to_date")
+    return place.path("network"), result
+
+
+def _folder_name(speaker: str) -> str:
+    """Of any text, a name that is one folder's, and no other speaker's."""
+    return quote(speaker, safe=" ").replace(".", "%2E")
+
+
+def _train(speaker: str, params: Params, place: Workspace, out: Path) -> dict[str, Any]:
+    from snn_fusion.benchmark.testset import check_labels
+    from snn_fusion.encoding.stage import encode
+    from snn_fusion.network.graph import load_graph
+    from snn_fusion.training.stage import train
+    from snn_fusion.validation.stage import validate
+
+    validate(params, place)
+    rows = _recordings(speaker, place)
+    encode(params, place)
+    train(params, place)
+    graph = load_graph(place.path("trained", "graph"))
+    check_labels(rows, graph.classes)
+    shutil.copytree(place.path("trained", "graph"), out / "graph")
+    write_manifest(out / "recordings.parquet", rows)
+    _keep_examples(params, place, out / "examples")
+    return {"recordings": len(rows), "weights_digest": graph.weights_digest}
+
+
+def _recordings(speaker: str, place: Workspace) -> list[Row]:
+    """The speaker's sound, without what else was recorded with it."""
+    rows = [row for row in read_manifest(place.path("validated", "recordings.parquet")) if row.has("audio")]
+    own = [row for row in rows if row.senses["audio"].subject == speaker]
+    return [replace(row, senses={"audio": row.senses["audio"]}) for row in own]
+
+
+def _keep_examples(params: Params, place: Workspace, out: Path) -> None:
+    """The recordings from which a chip takes its scales, as base spikes: one store a sense, a silent one if missing."""
+    import numpy as np
+
+    from snn_fusion.encoding.store import write
+    from snn_fusion.targets.examples import example_samples
+    from snn_fusion.training.stage import read_training_data
+
+    data = read_training_data(params, place)
+    samples = example_samples(data, params.seed)
+    for sense, store in data.stores.items():
+        spikes = [store.take(np.array([one])) for one in samples.recording[sense]]
+        write(out / f"{sense}.arrow", {}, spikes, store.channels, store.steps)
