@@ -22,10 +22,13 @@ from snn_fusion.serving.payload import JSON, MSGPACK, Batch, Recording, decode, 
 from snn_fusion.serving.predict import predict
 from snn_fusion.serving.problems import Problem, invalid
 from snn_fusion.serving.rates import Rates
+from snn_fusion.serving.registry_routes import ROUTES as REGISTRY
+from snn_fusion.serving.reload import Reload
 from snn_fusion.serving.session import encoded
 from snn_fusion.serving.settings import Settings
 from snn_fusion.serving.stream import stream
 from snn_fusion.serving.tokens import Role
+from snn_fusion.serving.warm import fresh
 from snn_fusion.serving.workers import Workers
 
 
@@ -48,7 +51,8 @@ def create(settings: Settings, load: Callable[[Settings], Model]) -> Starlette:
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         if tokens is None:
             loopback.check_hosts(loopback.listening())
-        app.state.service = service = Service(settings, load(settings))
+        app.state.service = service = Service(settings, fresh(load, settings))
+        app.state.reload = Reload(service, load)
         yield
         service.draining = True
         await service.workers.drained()
@@ -163,6 +167,7 @@ ROUTES = [
     WebSocketRoute("/v1/stream", stream),
     Route("/health", health),
     Route("/ready", ready),
+    *REGISTRY,
 ]
 # Who may use which route; None is everyone. What is not here needs admin.
 ACCESS: dict[str, Role | None] = {

@@ -7,12 +7,15 @@ from snn_fusion.errors import BadInput
 from snn_fusion.registry import versions
 from snn_fusion.registry.tracking import connect
 from snn_fusion.serving.model import Model, chip_model, float_model
+from snn_fusion.serving.packaged import is_package, load_package
 from snn_fusion.serving.settings import Settings
 from snn_fusion.workspace import Workspace, project_root
 
 
 def load(settings: Settings) -> Model:
     """Raises BadInput."""
+    if settings.folder is not None and is_package(settings.folder):
+        return load_package(settings.folder, settings.arithmetic)
     ws = Workspace.default()
     if settings.folder is not None:
         folder, name, evaluation = settings.folder, settings.folder.name, None
