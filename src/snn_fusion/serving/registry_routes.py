@@ -111,7 +111,7 @@ async def reading(work: Callable[[], T]) -> T:
 
 
 async def _command(request: Request, name: str, version: str) -> dict[str, Any]:
-    """What `snn-fusion NAME VERSION --json` prints. Raises Problem: 409 what it refuses, 503 what cannot be done now."""
+    """What `snn-fusion NAME VERSION --json` prints. Raises Problem: 409 what it refuses, 503 what cannot be done."""
     env = {key: value for key, value in os.environ.items() if not key.startswith("SNN_FUSION_SERVE_")}
     env["PYTHONPATH"] = os.pathsep.join(filter(None, (str(PACKAGE.parent), os.environ.get("PYTHONPATH"))))
     identity = getattr(request.state, "identity", None)
