@@ -6,7 +6,6 @@ went in, so that the same version packaged again is the same Bento.
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import subprocess
@@ -17,13 +16,13 @@ from typing import Any
 from snn_fusion.config import Params
 from snn_fusion.errors import BadInput, SnnFusionError
 from snn_fusion.registry import versions
+from snn_fusion.registry.chip_runs import artefacts
 from snn_fusion.registry.embedded_airflow import program
 from snn_fusion.registry.tracking import connect
 from snn_fusion.registry.versions import Version
 from snn_fusion.serving.packaged import seal
 from snn_fusion.serving.requirements import TORCH, needed
 from snn_fusion.serving.serve import GRAPH
-from snn_fusion.targets.names import NAMES
 from snn_fusion.workspace import (
     PACKAGE,
     Workspace,
@@ -48,14 +47,17 @@ def package(params: Params, ws: Workspace, name: str) -> dict[str, Any]:
 
     Nothing is done if that Bento is there. Raises BadInput if there is no such version or its files are damaged.
     """
-    version = versions.find(connect(ws), params.registry.model, name)
+    client = connect(ws)
+    version = versions.find(client, params.registry.model, name)
     graph = versions.graph_folder(version, ws)
     graph_digest = check_seal(graph, GRAPH, "graph", "train", "register it again")
     if graph_digest != version.tags.get("graph_digest"):
         raise BadInput(graph, f"is not what was registered as {version}", "remove this folder, and it is fetched again")
     evaluation = versions.run_file(version, "evaluation.json", ws)
     lock = project_root() / "requirements.lock"
-    compiled = _compiled(ws, graph_digest)
+    compiled = artefacts(client, version, ws)
+    for folder in compiled.values():
+        check_seal(folder, ARTEFACT[:2], "artefact", "compile", "remove this folder, and it is fetched again")
     inputs = {
         "version": version.number,
         "graph": graph_digest,
@@ -87,15 +89,6 @@ def package(params: Params, ws: Workspace, name: str) -> dict[str, Any]:
         }
 
     return ws.build("packaged", inputs | {"store": str(home)}, work)
-
-
-def _compiled(ws: Workspace, graph: str) -> dict[str, Path]:
-    """The artefacts of this network that lie in the workspace, by target."""
-    folders = {name: ws.path("compiled", name) for name in NAMES}
-    made = {name: folder for name, folder in folders.items() if (folder / "compiled.json").is_file()}
-    return {
-        n: folder for n, folder in made.items() if json.loads((folder / "compiled.json").read_text())["graph"] == graph
-    }
 
 
 def _gather(
