@@ -42,7 +42,7 @@ def named(name: str, arithmetic: str) -> Model:
         version = versions.find(connect(ws), load_params(project_root() / "params.yaml").registry.model, name)
         folder, name = versions.graph_folder(version, ws), version.number
         evaluation = versions.run_file(version, "evaluation.json", ws)
-        logged = _logged_rates(version, ws)
+        logged = logged_rates(version, ws)
     else:
         name = folder.name
     made = _model(folder, name, arithmetic, evaluation, ws)
@@ -60,7 +60,8 @@ def _model(folder: Path, name: str, arithmetic: str, evaluation: Path | None, ws
     return made
 
 
-def _logged_rates(version: versions.Version, ws: Workspace) -> Path | None:
+def logged_rates(version: versions.Version, ws: Workspace) -> Path | None:
+    """The file of rates that was registered with a version; None if there is none."""
     try:
         return versions.run_file(version, rates.FILE, ws)
     except BadInput:
