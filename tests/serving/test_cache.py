@@ -25,12 +25,12 @@ from snn_fusion.serving.model import Model
 from snn_fusion.serving.settings import Settings
 from tests.serving.made import as_json, comparable, recording
 from tests.serving.running import free_port
-from tests.serving.watching import NEVER, value
+from tests.serving.watching import LOCAL, NEVER, value
 
 
 @contextlib.contextmanager
 def client(model: Model, **settings: Any) -> Iterator[TestClient]:
-    with TestClient(create(Settings(pressure_ms=NEVER, **settings), lambda _: model)) as made:
+    with TestClient(create(Settings(pressure_ms=NEVER, **settings), lambda _: model), LOCAL) as made:
         yield made
 
 

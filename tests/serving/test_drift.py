@@ -28,7 +28,7 @@ from snn_fusion.serving.settings import Settings
 from snn_fusion.validation.drift import Profile, bins_of, read_profile
 from snn_fusion.workspace import Workspace
 from tests.serving.made import CLASSES, CODE, as_json, graph, recording
-from tests.serving.watching import NEVER, value
+from tests.serving.watching import LOCAL, NEVER, value
 
 TRAINING, TEST = range(12), range(12, 16)  # seeds of recordings
 
@@ -154,7 +154,9 @@ def test_a_chips_layers_are_not_compared_with_those_of_the_float_network(small_m
 def client(small_model: Model, monkeypatch: pytest.MonkeyPatch) -> Iterator[TestClient]:
     monkeypatch.setattr(drift, "LEAST", 5)
     profile: Profile = {"imu": {INPUT: bins_of(normal(0.1, 2000, 0))}}
-    with TestClient(create(Settings(pressure_ms=NEVER), lambda _: replace(small_model, profile=profile))) as made:
+    with TestClient(
+        create(Settings(pressure_ms=NEVER), lambda _: replace(small_model, profile=profile)), LOCAL
+    ) as made:
         yield made
 
 
@@ -177,6 +179,6 @@ def test_without_a_profile_there_is_no_drift_rather_than_none(
     small_model: Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(drift, "LEAST", 1)
-    with TestClient(create(Settings(pressure_ms=NEVER), lambda _: small_model)) as client:
+    with TestClient(create(Settings(pressure_ms=NEVER), lambda _: small_model), LOCAL) as client:
         client.post("/v1/predict", json=as_json(recording(1)))
         assert "drift" not in client.get("/metrics").text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from itertools import pairwise
 from typing import Any
 
 import httpx
@@ -19,7 +20,6 @@ from snn_fusion.data.recording import SENSES
 from snn_fusion.serving import limits
 from snn_fusion.serving.app import create
 from snn_fusion.serving.settings import Settings
-from tests.serving.conftest import LOCAL
 from tests.serving.made import CLASSES, CODE, as_json, cut, graph, packed, recording, taps
 
 START = {"start": list(SENSES)}
@@ -79,7 +79,7 @@ def test_chunks_of_any_size_give_the_scores_of_predict_to_the_bit(client, cuts, 
     chunks = []  # each sense is cut in places of its own, and its chunks come when they are over
     for sense, signal in signals.items():
         edges = [0, *cuts[sense], 2_000_000]
-        for first, last in zip(edges, edges[1:], strict=False):
+        for first, last in pairwise(edges):
             part = cut({sense: signal}, first, last)
             chunks.append((last, packed(part) if binary else as_json(part)))
     chunks.sort(key=lambda one: one[0])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -12,6 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from snn_fusion.serving.model import Model
 
+LOCAL = "http://127.0.0.1"  # without keys a service answers no other name
 NEVER = 600_000.0  # ms of waiting: nothing is shortened
 
 
@@ -53,7 +53,3 @@ def altered(
     version: str = "altered",
 ) -> Model:
     return replace(model, network=Altered(model.network, first, after), version=version)
-
-
-def slow(model: Model, seconds: float) -> Model:
-    return altered(model, lambda: time.sleep(seconds), version="slow")

@@ -7,6 +7,7 @@ Redis is asked with a short time limit. When it fails, nothing is kept for a whi
 from __future__ import annotations
 
 import asyncio
+import functools
 import hashlib
 import logging
 import time
@@ -40,7 +41,12 @@ def content_digest(body: bytes, content_type: str) -> bytes:
 def identity(model: Model) -> str:
     """Digest of all that an answer says but the request: the network, what it runs as, and the code that runs it."""
     accuracy = {view: list(steps) for view, steps in model.accuracy.items()}
-    return digest(model.version, model.graph.digest, model.arithmetic, model.artefact, accuracy, code_digest(*CODE))
+    return digest(model.version, model.graph.digest, model.arithmetic, model.artefact, accuracy, _code())
+
+
+@functools.cache
+def _code() -> str:
+    return code_digest(*CODE)
 
 
 def key(content: bytes, model_identity: str, steps: int) -> str:
@@ -85,7 +91,8 @@ class InRedis:
 
     def __init__(self, url: str, failed: Callable[[], None]) -> None:
         try:
-            self._client = redis.Redis.from_url(url, retry=Retry(NoBackoff(), 0))
+            once_more = Retry(NoBackoff(), 1)  # a kept connection may be to a Redis that was started again since
+            self._client = redis.Redis.from_url(url, retry=once_more)
         except ValueError:
             # Not the URL, nor what the library says of it: a password may be in it.
             raise BadInput("SNN_FUSION_SERVE_REDIS", "is not a URL of Redis", "redis://HOST:PORT/0") from None
