@@ -15,6 +15,7 @@ from snn_fusion.serving.settings import Settings
 from tests.serving.made import CLASSES, CODE, graph
 from tests.serving.running import served
 
+LOCAL = {"Host": "localhost"}  # without keys a service answers to this computer's own names only
 NEVER = 600_000.0  # ms of waiting: nothing is shortened
 
 
@@ -35,12 +36,12 @@ def small_model(small_graph: Path) -> Model:
 def client(small_model: Model) -> Iterator[TestClient]:
     """The application without BentoML and sockets."""
     app = create(Settings(pressure_ms=NEVER), lambda _: small_model)
-    with TestClient(app, raise_server_exceptions=False) as made:
+    with TestClient(app, headers=LOCAL, raise_server_exceptions=False) as made:
         yield made
 
 
 @pytest.fixture(scope="session")
 def service(small_graph: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The base URL of a running service; nothing is shortened."""
-    with served(small_graph, tmp_path_factory.mktemp("service"), pressure_ms=NEVER) as url:
+    """The base URL of a running service; nothing is shortened, and nothing kept."""
+    with served(small_graph, tmp_path_factory.mktemp("service"), pressure_ms=NEVER, cache=0) as url:
         yield url

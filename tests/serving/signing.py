@@ -13,6 +13,7 @@ import jwt
 from snn_fusion.serving.keys import make_key
 
 CLAIMS = {"iss": "snn-fusion", "aud": "snn-fusion", "sub": "anna", "role": "predictor", "jti": "token-1"}
+TONE = {"audio": {"samples": [(i % 20) / 20 - 0.5 for i in range(4000)], "rate": 8000}}
 
 
 class Signer:

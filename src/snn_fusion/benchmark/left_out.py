@@ -59,7 +59,7 @@ def _ported(params: Params, ws: Workspace, target: Target, one: Mapping[str, Any
     folder = ws.path(STAGE, one["folder"])
     graph = load_graph(folder / "graph")
     examples = _examples(folder / "examples", graph)
-    artefact, _ = lowered(target, read_program(folder / "graph"), examples, {"presentation": SPIKES})
+    artefact, _ = lowered(target, read_program(folder / "graph")[0], examples, {"presentation": SPIKES})
     tested = TestSet.of(graph, read_manifest(folder / "recordings.parquet"), params.seed)
     porting = Porting(graph, target, artefact, tested.singles, view=None)
     with Progress(f"benchmark {target.name} on {one['speaker']}") as progress:

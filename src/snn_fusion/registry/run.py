@@ -154,7 +154,19 @@ def _log_files(client: MlflowClient, run_id: str, params: Params, ws: Workspace)
     for stage in ("evaluated", "compared"):
         if ws.path(stage, "figures").is_dir():
             client.log_artifacts(run_id, str(ws.path(stage, "figures")), "figures")
+    _log_rates(client, run_id, ws)
     client.log_text(run_id, yaml.safe_dump(params.model_dump(mode="json"), sort_keys=False), "params.yaml")
+
+
+def _log_rates(client: MlflowClient, run_id: str, ws: Workspace) -> None:
+    """The rates of spikes on the training recordings, which a service compares its traffic with."""
+    from snn_fusion.network.graph import load_graph
+    from snn_fusion.registry import rates
+
+    with tempfile.TemporaryDirectory() as folder:
+        graph = load_graph(ws.path("trained", "graph"))
+        if profile := rates.write_rates(graph, ws, Path(folder) / rates.FILE):
+            client.log_artifact(run_id, str(profile))
 
 
 def _log_model(tags: Mapping[str, str], ws: Workspace) -> str:

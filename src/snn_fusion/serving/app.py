@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
-import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from typing import Any
 
-import msgspec
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
@@ -15,19 +14,29 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route, WebSocketRoute
 
-from snn_fusion.serving import body, limits, loopback
+from snn_fusion.data.recording import Sense, Signal
+from snn_fusion.registry.versions import CHALLENGER, CHAMPION
+from snn_fusion.serving import body, examples, limits, loopback, pages
+from snn_fusion.serving.answering import Asked, answered, share
+from snn_fusion.serving.cache import Cache, InMemory, InRedis, content_digest, identity
+from snn_fusion.serving.canary import HEADER, Canary
+from snn_fusion.serving.drain import on_sigterm
+from snn_fusion.serving.drift import Watch
 from snn_fusion.serving.guard import Guard, configured
+from snn_fusion.serving.metrics import Metrics, State, exposed
 from snn_fusion.serving.model import Model
-from snn_fusion.serving.payload import JSON, MSGPACK, Batch, Recording, decode, signals
-from snn_fusion.serving.predict import predict
+from snn_fusion.serving.observe import Observed
+from snn_fusion.serving.payload import Batch, Recording, decode, signals
 from snn_fusion.serving.problems import Problem, invalid
 from snn_fusion.serving.rates import Rates
 from snn_fusion.serving.registry_routes import ROUTES as REGISTRY
 from snn_fusion.serving.reload import Reload
+from snn_fusion.serving.reply import reply
 from snn_fusion.serving.session import encoded
 from snn_fusion.serving.settings import Settings
 from snn_fusion.serving.stream import stream
 from snn_fusion.serving.tokens import Role
+from snn_fusion.serving.tracing import tracing
 from snn_fusion.serving.warm import fresh
 from snn_fusion.serving.workers import Workers
 
@@ -35,15 +44,67 @@ from snn_fusion.serving.workers import Workers
 class Service:
     """What the routes share."""
 
-    def __init__(self, settings: Settings, model: Model) -> None:
+    def __init__(self, settings: Settings, model: Model, challenger: Model | None = None) -> None:
         self.settings, self.model = settings, model
-        self.workers = Workers(settings.threads, settings.pressure_ms / 1000)
+        self.metrics, self.tracing = Metrics(), tracing()
+        self.metrics.registry.register(State(self))
+        self.workers = Workers(settings.threads, settings.pressure_ms / 1000, self.metrics.worked)
+        self.canary = Canary(challenger, settings.canary)
+        failed = self.metrics.cache.labels("failed").inc
+        self.cache: Cache = InRedis(settings.redis, failed) if settings.redis else InMemory(settings.cache)
         self.sessions = 0
         self.draining = False
+        self._watches: dict[str, Watch] = {}
+        self._identities: dict[int, tuple[Model, str]] = {}
+        self._later: set[asyncio.Task[None]] = set()
+        for one in self.models().values():
+            self.identity(one)  # reads all code: not in the first request
+
+    @property
+    def unready(self) -> str | None:
+        """Why newcomers should go elsewhere, if they should."""
+        return "draining" if self.draining else "under pressure" if self.workers.pressed else None
+
+    def models(self) -> dict[str, Model]:
+        """Whatever answers, by role."""
+        return {CHAMPION: self.model} | ({CHALLENGER: self.canary.challenger} if self.canary.challenger else {})
+
+    def watch(self, role: str, model: Model) -> Watch:
+        """The rates of the model that has this role now."""
+        if role not in self._watches or self._watches[role].model is not model:
+            self._watches[role] = Watch(model, self.settings.drift)
+        return self._watches[role]
+
+    def identity(self, model: Model) -> str:
+        """Part of a cached answer's key."""
+        if id(model) not in self._identities:
+            self._identities = {id(one): (one, identity(one)) for one in (*self.models().values(), model)}
+        return self._identities[id(model)][1]
+
+    def later(self, work: Coroutine[Any, Any, None]) -> None:
+        """Do it after the answer; draining waits for it."""
+        task = asyncio.create_task(work)
+        self._later.add(task)
+        task.add_done_callback(self._later.discard)
+
+    def drain(self) -> None:
+        self.draining = True
+
+    async def close(self) -> None:
+        """End what is in flight, and what follows it."""
+        self.drain()
+        await asyncio.gather(*self._later)
+        await self.workers.drained()
+        self.workers.close()
+        await self.cache.close()
+        if self.tracing is not None:
+            await asyncio.to_thread(self.tracing.close)
 
 
-def create(settings: Settings, load: Callable[[Settings], Model]) -> Starlette:
-    """The application; `load` gives the model when it starts."""
+def create(
+    settings: Settings, load: Callable[[Settings], Model], challenger: Callable[[Settings], Model | None] | None = None
+) -> Starlette:
+    """The application; `load` gives the model when it starts, `challenger` the one that is tried beside it."""
 
     tokens, rates = configured(settings), Rates(settings.rate, settings.burst, settings.redis)
 
@@ -51,15 +112,16 @@ def create(settings: Settings, load: Callable[[Settings], Model]) -> Starlette:
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         if tokens is None:
             loopback.check_hosts(loopback.listening())
-        app.state.service = service = Service(settings, fresh(load, settings))
+        tried = challenger(settings) if challenger else None
+        app.state.service = service = Service(settings, fresh(load, settings), tried)
         app.state.reload = Reload(service, load)
-        yield
-        service.draining = True
-        await service.workers.drained()
-        service.workers.close()
+        with on_sigterm(service.drain, settings.drain_s):
+            yield
+        await service.close()
 
     guard = Middleware(Guard, tokens=tokens, rates=rates, routes=ROUTES, access=ACCESS, refuse=on_problem)
-    return Starlette(routes=ROUTES, lifespan=lifespan, exception_handlers=HANDLERS, middleware=[guard])
+    outermost = [Middleware(Observed), guard]  # what is refused is counted too
+    return Starlette(routes=ROUTES, lifespan=lifespan, exception_handlers=HANDLERS, middleware=outermost)
 
 
 def of(request: Any) -> Service:
@@ -70,39 +132,36 @@ def of(request: Any) -> Service:
 async def predict_one(request: Request) -> Response:
     """The class of one recording, of any subset of the senses."""
     service, content = of(request), await body.read(request)
-    model, kind = service.model, request.headers.get("content-type", "")
-    steps = round(service.workers.share() * model.graph.encoding.steps)
-    since = time.perf_counter()
+    kind = request.headers.get("content-type", "")
 
-    def work() -> dict[str, Any]:
-        waited = time.perf_counter() - since
-        answer = predict(model, signals(decode(content, kind, Recording), model.graph.encoding), steps)
-        found = answer.body(model)
-        found["timing_ms"] = {"queue": round(1000 * waited, 3), **found["timing_ms"]}
-        return found
+    def given(model: Model) -> Mapping[Sense, Signal]:
+        return signals(decode(content, kind, Recording), model.graph.encoding)
 
-    return reply(request, await service.workers.run(work))
+    asked = Asked(given, content_digest(content, kind), request.headers.get(HEADER))
+    return reply(request, await answered(service, asked))
 
 
 async def predict_batch(request: Request) -> Response:
     """The classes of several recordings; one that cannot be used gets its problem in its place."""
     service, content = of(request), await body.read(request)
-    model, kind = service.model, request.headers.get("content-type", "")
+    kind, wanted = request.headers.get("content-type", ""), request.headers.get(HEADER)
     batch: Batch = await service.workers.run(lambda: decode(content, kind, Batch))
     if not 1 <= len(batch.recordings) <= limits.BATCH:
         raise invalid("recordings", f"{len(batch.recordings)} recordings", f"1 ... {limits.BATCH}")
-    steps = round(service.workers.share() * model.graph.encoding.steps)
+    digest, steps = content_digest(content, kind), share(service)
+    service.canary.choose(service.model, digest, wanted)  # a header that means nothing is the whole batch's problem
 
-    def work(i: int, one: Recording) -> dict[str, Any]:
+    async def one(i: int, recording: Recording) -> dict[str, Any]:
+        def given(model: Model) -> Mapping[Sense, Signal]:
+            return signals(recording, model.graph.encoding, f"recordings[{i}].")
+
         try:
-            return predict(model, signals(one, model.graph.encoding, f"recordings[{i}]."), steps).body(model)
+            return await answered(service, Asked(given, digest, wanted, steps), cached=False)
         except Problem as problem:
             return {"status": problem.status, **problem.body()}
 
-    def all_of_them() -> list[dict[str, Any]]:
-        return [work(i, one) for i, one in enumerate(batch.recordings)]
-
-    return reply(request, {"answers": await service.workers.run(all_of_them)})
+    answers = await asyncio.gather(*(one(i, recording) for i, recording in enumerate(batch.recordings)))
+    return reply(request, {"answers": answers})
 
 
 async def spikes(request: Request) -> Response:
@@ -132,16 +191,9 @@ async def health(request: Request) -> Response:
 async def ready(request: Request) -> Response:
     """Red before requests fail: while it drains, and when newcomers already get less than all steps."""
     service = of(request)
-    why = "draining" if service.draining else "under pressure" if service.workers.pressed else None
+    why = service.unready
     answer = {"ready": why is None, "waiting": service.workers.waiting}
     return reply(request, answer | ({"why": why} if why else {}), 503 if why else 200)
-
-
-def reply(request: Request, content: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
-    """JSON, or MessagePack for whoever accepts that alone."""
-    if request.headers.get("accept", "").strip().lower() in (MSGPACK, "application/x-msgpack"):
-        return Response(msgspec.msgpack.encode(content), status, headers, MSGPACK)
-    return Response(msgspec.json.encode(content), status, headers, JSON)
 
 
 async def on_problem(request: Request, error: Exception) -> Response:
@@ -167,18 +219,26 @@ ROUTES = [
     WebSocketRoute("/v1/stream", stream),
     Route("/health", health),
     Route("/ready", ready),
+    Route("/metrics", exposed),
     *REGISTRY,
+    *examples.ROUTES,
+    *pages.ROUTES,
 ]
 # Who may use which route; None is everyone. What is not here needs admin.
 ACCESS: dict[str, Role | None] = {
     "/": None,
     "/docs": None,
+    "/openapi.json": None,
+    "/page/{name}": None,
     "/health": None,
     "/ready": None,
     "/v1/models": Role.VIEWER,
     "/api/experiments": Role.VIEWER,
     "/api/experiments/{id}": Role.VIEWER,
     "/api/benchmarks": Role.VIEWER,
+    "/v1/examples": Role.VIEWER,
+    "/v1/examples/{label}": Role.VIEWER,
+    "/v1/pen": Role.PREDICTOR,
     "/v1/predict": Role.PREDICTOR,
     "/v1/predict/batch": Role.PREDICTOR,
     "/v1/spikes": Role.PREDICTOR,

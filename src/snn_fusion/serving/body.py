@@ -28,7 +28,7 @@ async def read(request: Request) -> bytes:
         raise Problem(408, "body", f"did not arrive within {limits.BODY_S:g} s", "send it at once") from None
     except ClientDisconnect:
         raise Problem(400, "body", "the connection was closed", "send all of it") from None
-    return _unpacked(body) if encoding == "gzip" else body
+    return await asyncio.to_thread(_unpacked, body) if encoding == "gzip" else body
 
 
 async def _gather(request: Request) -> bytes:
@@ -49,6 +49,7 @@ def _unpacked(body: bytes) -> bytes:
         raise Problem(400, "body", f"is not gzip: {error}", "gzip, or no Content-Encoding") from None
     if len(out) > limits.BODY:
         raise Problem(413, "body", "unpacks to too much", TOO_LARGE)
-    if not stream.eof:
-        raise Problem(400, "body", "its gzip is cut short", "send all of it")
+    if not stream.eof or stream.unused_data:
+        what = "something follows its gzip" if stream.eof else "its gzip is cut short"
+        raise Problem(400, "body", what, "all of one gzip stream and nothing else")
     return out

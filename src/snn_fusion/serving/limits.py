@@ -13,4 +13,5 @@ US = 3_600_000_000  # an hour: the last time stamp, in microseconds
 SESSIONS = 64  # streams open at once
 MESSAGE = 2**20  # bytes of a stream's message
 IDLE_S = 30.0  # a stream without a message is closed after
+STREAM_S = 600.0  # a stream that takes longer is closed, however busy
 BODY_S = 20.0  # a body that takes longer to arrive is refused

@@ -2,33 +2,75 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
 from snn_fusion.config import load_params
 from snn_fusion.errors import BadInput
-from snn_fusion.registry import versions
+from snn_fusion.network.graph import Graph
+from snn_fusion.registry import rates, versions
 from snn_fusion.registry.tracking import connect
 from snn_fusion.serving.model import Model, chip_model, float_model
 from snn_fusion.serving.packaged import is_package, load_package
-from snn_fusion.serving.settings import Settings
+from snn_fusion.serving.settings import Settings, folder_of
+from snn_fusion.validation.drift import Profile, read_profile
 from snn_fusion.workspace import Workspace, project_root
 
 
 def load(settings: Settings) -> Model:
-    """Raises BadInput."""
-    if settings.folder is not None and is_package(settings.folder):
-        return load_package(settings.folder, settings.arithmetic)
-    ws = Workspace.default()
-    if settings.folder is not None:
-        folder, name, evaluation = settings.folder, settings.folder.name, None
-    else:
-        params = load_params(project_root() / "params.yaml")
-        version = versions.find(connect(ws), params.registry.model, settings.model)
+    """The model that answers. Raises BadInput."""
+    return named(settings.model, settings.arithmetic)
+
+
+def challenger(settings: Settings) -> Model | None:
+    """The model that answers a share of the requests, in the float network's arithmetic. Raises BadInput."""
+    if not settings.challenger:
+        if settings.canary:
+            what = f"is {settings.canary:g}, but there is no challenger"
+            raise BadInput("SNN_FUSION_SERVE_CANARY", what, "set SNN_FUSION_SERVE_CHALLENGER, for instance: challenger")
+        return None
+    return named(settings.challenger, "float")
+
+
+def named(name: str, arithmetic: str) -> Model:
+    """`name`: a version, an alias, a graph folder or a package; `arithmetic`: `float` or a target. Raises BadInput."""
+    folder = folder_of(name)
+    if folder is not None and is_package(folder):
+        return load_package(folder, arithmetic)
+    ws, evaluation, logged = Workspace.default(), None, None
+    if folder is None:
+        version = versions.find(connect(ws), load_params(project_root() / "params.yaml").registry.model, name)
         folder, name = versions.graph_folder(version, ws), version.number
         evaluation = versions.run_file(version, "evaluation.json", ws)
-    if settings.arithmetic == "float":
+        logged = logged_rates(version, ws)
+    else:
+        name = folder.name
+    made = _model(folder, name, arithmetic, evaluation, ws)
+    return replace(made, profile=_profile(made.graph, logged, ws))
+
+
+def _model(folder: Path, name: str, arithmetic: str, evaluation: Path | None, ws: Workspace) -> Model:
+    if arithmetic == "float":
         return float_model(folder, name, evaluation)
-    compiled = ws.path("compiled", settings.arithmetic)
+    compiled = ws.path("compiled", arithmetic)
     made = chip_model(folder, name, compiled, evaluation)
     of = (compiled / "compiled.json").read_text()
     if made.graph.digest not in of:
-        raise BadInput(compiled, "is of another network", f"run `snn-fusion compile --target {settings.arithmetic}`")
+        raise BadInput(compiled, "is of another network", f"run `snn-fusion compile --target {arithmetic}`")
     return made
+
+
+def logged_rates(version: versions.Version, ws: Workspace) -> Path | None:
+    """The file of rates that was registered with a version; None if there is none."""
+    try:
+        return versions.run_file(version, rates.FILE, ws)
+    except BadInput:
+        return None  # registered where the training recordings were not at hand
+
+
+def _profile(graph: Graph, logged: Path | None, ws: Workspace) -> Profile | None:
+    """What was registered with the model, else what this workspace's training recordings give."""
+    kept = logged or ws.path("cache", "rates", f"{graph.digest}.json")
+    if not kept.exists() and rates.write_rates(graph, ws, kept) is None:
+        return None
+    return read_profile(kept)

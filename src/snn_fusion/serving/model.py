@@ -20,6 +20,7 @@ from snn_fusion.targets.artefact import load_artefact
 from snn_fusion.targets.compile import target
 from snn_fusion.targets.contract import Artefact, Target, dequantised
 from snn_fusion.targets.present import present
+from snn_fusion.validation.drift import Profile
 
 Potentials = npt.NDArray[Any]
 
@@ -71,13 +72,19 @@ class OnChip:
 
 @dataclass(frozen=True)
 class Model:
-    """`version`: the registry's number or a path; `accuracy[view]`: measured after each step, (steps,) or empty."""
+    """`version`: the registry's number or a path; `accuracy[view]`: measured after each step, (steps,) or empty.
+
+    `profile`: rates of spikes on the training recordings, where they are known (registry/rates.py); `artefact`: the
+    digest of what was compiled.
+    """
 
     version: str
     graph: Graph
     network: Network
     arithmetic: str
     accuracy: Mapping[str, list[float]]
+    profile: Profile | None = None
+    artefact: str = ""
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -93,9 +100,9 @@ def float_model(folder: Path, version: str, evaluation: Path | None = None) -> M
 def chip_model(folder: Path, version: str, compiled: Path, evaluation: Path | None = None) -> Model:
     """A compiled artefact of the graph in `folder`. Raises BadInput."""
     graph, artefact = load_graph(folder), load_artefact(compiled)
-    return Model(
-        version, graph, OnChip(graph, artefact, target(artefact.target)), artefact.target, _accuracy(evaluation)
-    )
+    on_chip = OnChip(graph, artefact, target(artefact.target))
+    digest = (compiled / "digest").read_text().strip()
+    return Model(version, graph, on_chip, artefact.target, _accuracy(evaluation), artefact=digest)
 
 
 def _accuracy(evaluation: Path | None) -> Mapping[str, list[float]]:

@@ -20,6 +20,7 @@ from snn_fusion.registry.chip_runs import artefacts
 from snn_fusion.registry.embedded_airflow import program
 from snn_fusion.registry.tracking import connect
 from snn_fusion.registry.versions import Version
+from snn_fusion.serving.load import logged_rates
 from snn_fusion.serving.packaged import seal
 from snn_fusion.serving.requirements import TORCH, needed
 from snn_fusion.serving.serve import GRAPH
@@ -53,7 +54,8 @@ def package(params: Params, ws: Workspace, name: str) -> dict[str, Any]:
     graph_digest = check_seal(graph, GRAPH, "graph", "train", "register it again")
     if graph_digest != version.tags.get("graph_digest"):
         raise BadInput(graph, f"is not what was registered as {version}", "remove this folder, and it is fetched again")
-    evaluation = versions.run_file(version, "evaluation.json", ws)
+    rates = logged_rates(version, ws)
+    evidence = [versions.run_file(version, "evaluation.json", ws), *([rates] if rates else [])]
     lock = project_root() / "requirements.lock"
     compiled = artefacts(client, version, ws)
     for folder in compiled.values():
@@ -61,7 +63,7 @@ def package(params: Params, ws: Workspace, name: str) -> dict[str, Any]:
     inputs = {
         "version": version.number,
         "graph": graph_digest,
-        "evaluation": file_digest(evaluation),
+        "evidence": digest([file_digest(one) for one in evidence]),
         "compiled": digest({name: (folder / "digest").read_text() for name, folder in compiled.items()}),
         "code": digest(code_digest("."), tree_digest(TEMPLATE)),
         "requirements": digest(needed(lock)),
@@ -76,7 +78,7 @@ def package(params: Params, ws: Workspace, name: str) -> dict[str, Any]:
     def work(out: Path) -> dict[str, Any]:
         with tempfile.TemporaryDirectory() as folder:  # BentoML takes nothing from hidden folders such as `out`
             context = Path(folder) / "context"
-            _gather(context, version, graph, evaluation, compiled, needed(lock))
+            _gather(context, version, graph, evidence, compiled, needed(lock))
             remove_tree(bento)  # what a kill left
             _build(context, tag, home)
         return {
@@ -92,7 +94,7 @@ def package(params: Params, ws: Workspace, name: str) -> dict[str, Any]:
 
 
 def _gather(
-    context: Path, version: Version, graph: Path, evaluation: Path, compiled: dict[str, Path], requirements: str
+    context: Path, version: Version, graph: Path, evidence: list[Path], compiled: dict[str, Path], requirements: str
 ) -> None:
     """All that goes in, as BentoML takes it."""
     shutil.copytree(TEMPLATE, context, ignore=shutil.ignore_patterns("__pycache__"))
@@ -102,8 +104,9 @@ def _gather(
     (context / "requirements.txt").write_text(requirements)
     shutil.copy(project_root() / "LICENSE", context)
     model = context / "model"
-    for source, names, place in ((graph, (*GRAPH, "digest"), "graph"), (evaluation.parent, (evaluation.name,), ".")):
-        _copy(source, names, model / place)
+    _copy(graph, (*GRAPH, "digest"), model / "graph")
+    for one in evidence:
+        _copy(one.parent, (one.name,), model)
     for name, folder in compiled.items():
         _copy(folder, ARTEFACT, model / "compiled" / name)
     about = {

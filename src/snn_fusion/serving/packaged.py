@@ -3,16 +3,19 @@
 package.json     model, version, graph (its digest), files: {path: sha256}
 graph/           as training left it
 evaluation.json  accuracy after each step
+rates.json       rates of spikes in training, where they were registered
 compiled/TARGET/ its artefact for a chip, where there is one
 """
 
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from snn_fusion.errors import BadInput
+from snn_fusion.validation.drift import read_profile
 from snn_fusion.workspace import file_digest
 
 if TYPE_CHECKING:
@@ -49,7 +52,8 @@ def load_package(folder: Path, arithmetic: str) -> Model:
         model = chip_model(folder / "graph", version, compiled, evaluation)
     if model.graph.digest != content["graph"]:
         raise BadInput(folder / "graph", f"is {model.graph.digest[:12]}, not {content['graph'][:12]}", REMEDY)
-    return model
+    rates = folder / "rates.json"
+    return replace(model, profile=read_profile(rates)) if rates.exists() else model
 
 
 def check(folder: Path) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 import msgspec
@@ -68,25 +69,23 @@ class Message(Recording, forbid_unknown_fields=True):
     end: bool = False
 
 
-_DECODERS: dict[tuple[str, type], Any] = {
-    (kind, of): make(of)
-    for of in (Recording, Batch, Message)
-    for kind, make in ((JSON, msgspec.json.Decoder), (MSGPACK, msgspec.msgpack.Decoder))
-}
+@cache
+def _decoder(kind: str, of: type) -> Any:
+    return {JSON: msgspec.json.Decoder, MSGPACK: msgspec.msgpack.Decoder}[kind](of)
 
 
 def decode(body: bytes, content_type: str, of: type) -> Any:
-    """A Recording, Batch or Message. Raises Problem: 415 for another content type, 400 and 422 naming the field."""
+    """A body as the struct `of`. Raises Problem: 415 for another content type, 400 and 422 naming the field."""
     kind = content_type.partition(";")[0].strip().lower()
     if kind == "application/x-msgpack":
         kind = MSGPACK
-    if (kind, of) not in _DECODERS:
+    if kind not in (JSON, MSGPACK):
         raise Problem(415, "Content-Type", repr(content_type[:80]), f"{JSON} or {MSGPACK}")
     try:
-        return _DECODERS[kind, of].decode(body)
+        return _decoder(kind, of).decode(body)
     except msgspec.ValidationError as error:
         what, _, where = str(error).partition(" - at `")
-        raise invalid(_path(where.rstrip("`")), what, "see /docs") from None
+        raise invalid(_path(where.rstrip("`")), what[:120], "see /docs") from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, OverflowError) as error:
         raise Problem(400, "body", f"cannot be read: {str(error)[:120]}", f"{kind}; see /docs") from None
 

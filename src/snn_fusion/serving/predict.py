@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from snn_fusion.data.recording import Audio, Events, Imu, Sense, Signal
 from snn_fusion.serving.model import Model
 from snn_fusion.serving.problems import invalid
 from snn_fusion.serving.session import Session, Step
+
+SILENT = "makes no spikes: silent, or too weak"
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,9 @@ class Answer:
     infer_s: float
     input_spikes: Mapping[Sense, int]
     layer_spikes: Mapping[str, int]
-    extra: Mapping[str, Any] = field(default_factory=dict)
+
+    def label(self, model: Model) -> str:
+        return str(self.last.body(model.classes)["label"])
 
     def body(self, model: Model) -> dict[str, Any]:
         found = self.last.body(model.classes)
@@ -47,20 +50,20 @@ def predict(model: Model, given: Mapping[Sense, Signal], steps: int | None = Non
 
     A sense that makes no spikes is rejected, and the others decide; with none left there is no answer.
     """
-    started = time.perf_counter()
     session = Session(model, given, steps)
     session.push({sense: _until(one, session.most * model.graph.encoding.step_ms) for sense, one in given.items()})
     session.close()
-    encoded = time.perf_counter()
-    found = session.steps()
-    inferred = time.perf_counter()
-    used = tuple(sense for sense in given if session.spikes[sense])
-    rejected = {sense: "makes no spikes: silent, or too weak" for sense in given if not session.spikes[sense]}
+    return concluded(session, session.steps()[-1])
+
+
+def concluded(session: Session, last: Step) -> Answer:
+    """The answer of a session that is over, with its last step. Raises Problem if no sense made a spike."""
+    used = tuple(sense for sense, count in session.spikes.items() if count)
+    rejected = dict.fromkeys((sense for sense in session.spikes if sense not in used), SILENT)
     if not used:
-        raise invalid(", ".join(given), "makes no spikes: silent, or too weak", "at least one sense that makes spikes")
-    return Answer(
-        found[-1], used, rejected, encoded - started, inferred - encoded, dict(session.spikes), session.state.spikes
-    )
+        raise invalid(", ".join(rejected), SILENT, "at least one sense that makes spikes")
+    spikes = dict(session.spikes), dict(session.state.spikes)
+    return Answer(last, used, rejected, session.seconds["encode"], session.seconds["infer"], *spikes)
 
 
 def _until(signal: Signal, ms: float) -> Signal:

@@ -10,14 +10,14 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from snn_fusion.serving import logs, loopback
 from snn_fusion.serving.app import create
-from snn_fusion.serving.load import load
+from snn_fusion.serving.load import challenger, load
 from snn_fusion.serving.settings import Settings
 
 settings = Settings.from_environment()
 asked = click.get_current_context(silent=True)  # of `serve`, before it opens a socket and starts workers
 if not settings.keys and asked and asked.params.get("host"):
     loopback.check_hosts([asked.params["host"]])
-app = create(settings, load)
+app = create(settings, load, challenger)
 logs.setup()
 
 

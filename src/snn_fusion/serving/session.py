@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,7 +38,8 @@ class Step:
 class Session:
     """A recording of these senses; a step is run once all senses that have not ended are through with it.
 
-    `most`: steps after which it stops, where not all are wanted.
+    `most`: steps after which it stops, where not all are wanted; `spikes` of each sense, and `seconds` of encoding and
+    of inference, until now.
     """
 
     def __init__(self, model: Model, senses: Iterable[Sense], most: int | None = None) -> None:
@@ -48,6 +51,7 @@ class Session:
         self.waiting = {s: np.zeros((0, channels(self.code, s)), bool) for s in self.streams}
         self.spikes: dict[Sense, int] = dict.fromkeys(self.streams, 0)
         self.done = 0
+        self.seconds = {"encode": 0.0, "infer": 0.0}
 
     def push(self, chunks: Mapping[Sense, Signal]) -> None:
         """The next part of each sense, which must fit what came before. Raises Problem."""
@@ -55,12 +59,8 @@ class Session:
             if sense not in self.streams:
                 raise invalid(sense, "was not announced", f"announced: {', '.join(self.streams)}")
             self._same(sense, chunk)
-            try:
-                stream = self.streams[sense] = self.streams[sense] or Stream(chunk, self.code)
-                rows = stream.push(chunk)
-            except BadInput as error:
-                raise invalid(sense, error.problem, error.remedy or "see /docs") from None
-            self._add(sense, rows)
+            with self._timed("encode"):
+                self._add(sense, self._encoded(sense, chunk))
 
     def close(self) -> None:
         """Nothing more comes."""
@@ -81,13 +81,27 @@ class Session:
         self.waiting = {s: one[ready:] for s, one in self.waiting.items()}
         for sense, one in rows.items():
             self.spikes[sense] += len(one.index)
-        potentials = self.model.network.advance(self.state, rows, ready)
+        with self._timed("infer"):
+            potentials = self.model.network.advance(self.state, rows, ready)
         first, self.done = self.done, self.done + ready
         return [Step(first + i + 1, potential) for i, potential in enumerate(potentials)]
 
     @property
     def over(self) -> bool:
         return self.done >= self.most
+
+    def _encoded(self, sense: Sense, chunk: Signal) -> npt.NDArray[np.bool_]:
+        try:
+            stream = self.streams[sense] = self.streams[sense] or Stream(chunk, self.code)
+            return stream.push(chunk)
+        except BadInput as error:
+            raise invalid(sense, error.problem, error.remedy or "see /docs") from None
+
+    @contextmanager
+    def _timed(self, what: str) -> Iterator[None]:
+        started = time.perf_counter()
+        yield
+        self.seconds[what] += time.perf_counter() - started
 
     def _add(self, sense: Sense, rows: npt.NDArray[np.bool_]) -> None:
         self.waiting[sense] = np.concatenate([self.waiting[sense], rows])

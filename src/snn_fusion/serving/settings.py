@@ -16,7 +16,7 @@ PREFIX = "SNN_FUSION_SERVE_"
 
 @dataclass(frozen=True)
 class Settings:
-    """`model`: a version, an alias, or a graph folder; `arithmetic`: `float` or a target."""
+    """`model`: a version, an alias, or a graph folder; `arithmetic`: `float` or a target; `challenger`: as `model`."""
 
     model: str = "champion"
     arithmetic: str = "float"
@@ -29,7 +29,11 @@ class Settings:
     revoked: str = ""  # a file of tokens' jti, one a line
     rate: float = 100.0  # requests a second of one identity; 0: no limit
     burst: float = 200.0  # requests at once
-    redis: str = ""  # URL; shared by several services
+    redis: str = ""  # the URL of a Redis that keeps rates, revocations and cached answers for several services
+    challenger: str = ""
+    canary: float = 0.0  # the challenger's share of the requests, 0 ... 1
+    drift: float = 0.25  # population stability index up to which rates of spikes have not drifted
+    drain_s: float = 2.0  # after SIGTERM: so long /ready is red before no connection is taken any more
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Settings:
@@ -41,12 +45,20 @@ class Settings:
                 if key not in known:
                     raise BadInput(key, "is not known", f"there are: {', '.join(sorted(known))}")
                 found[known[key].name] = _value(key, text, type(known[key].default))
-        return cls(**found)
+        made = cls(**found)
+        if made.canary > 1:
+            raise BadInput(f"{PREFIX}CANARY", f"is {made.canary:g}", "a share: 0 ... 1")
+        return made
 
     @property
     def folder(self) -> Path | None:
         """The graph folder, if the model is one."""
-        return Path(self.model) if "/" in self.model or Path(self.model).is_dir() else None
+        return folder_of(self.model)
+
+
+def folder_of(name: str) -> Path | None:
+    """The graph folder that a model's name means, if it means one."""
+    return Path(name) if "/" in name or Path(name).is_dir() else None
 
 
 def _value(key: str, text: str, kind: type) -> object:

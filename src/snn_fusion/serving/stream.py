@@ -4,7 +4,7 @@
     -> {"audio": {"samples": [...], "rate": 8000}}   chunks, as in a recording; text is JSON, binary MessagePack
     <- {"steps": 1, "label": "3", "scores": {...}, "margin": 0.2}   one for each step that is over
     -> {"end": true}
-    <- {"final": true, "steps": 50, ...}         what /v1/predict says of the whole recording
+    <- {"final": true, "steps": 50, ...}         all that /v1/predict says of the whole recording
 
 A message is answered before the next one is read, so a sender that is too fast is slowed down by its own connection.
 """
@@ -12,6 +12,7 @@ A message is answered before the next one is read, so a sender that is too fast 
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -20,8 +21,9 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from snn_fusion.data.recording import SENSES, Sense
 from snn_fusion.serving import limits
 from snn_fusion.serving.payload import JSON, MSGPACK, Message, decode, signals
+from snn_fusion.serving.predict import concluded
 from snn_fusion.serving.problems import Problem, invalid
-from snn_fusion.serving.session import Session
+from snn_fusion.serving.session import Session, Step
 
 TRY_LATER, BAD_DATA, GONE = 1013, 1007, 1001
 
@@ -34,7 +36,11 @@ async def stream(socket: WebSocket) -> None:
         return await _refuse(socket, problem, TRY_LATER)
     service.sessions += 1
     try:
-        await _session(socket, service)
+        async with asyncio.timeout(limits.STREAM_S):
+            await _session(socket, service)
+    except TimeoutError:
+        problem = Problem(408, "stream", f"took more than {limits.STREAM_S:g} s", "one recording a stream")
+        await _refuse(socket, problem, BAD_DATA)
     except Problem as problem:
         await _refuse(socket, problem, BAD_DATA)
     except WebSocketDisconnect:
@@ -44,26 +50,27 @@ async def stream(socket: WebSocket) -> None:
 
 
 async def _session(socket: WebSocket, service: Any) -> None:
-    model, session, last = service.model, None, None
+    model, session = service.model, None
+    last: Step | None = None
     while True:
         message, binary = await _receive(socket)
         if session is None:
             session = Session(model, _announced(message))
         elif message.start is not None:
             raise invalid("start", "comes twice", "one recording a stream")
-
-        def work(session: Session = session, message: Message = message) -> list[dict[str, Any]]:
-            session.push(signals(message, model.graph.encoding, chunk=True))
-            if message.end:
-                session.close()
-            return [step.body(model.classes) for step in session.steps()]
-
-        for answer in await service.workers.run(work):
-            last = answer
-            await _send(socket, answer, binary)
-        if message.end or session.over:
-            await _send(socket, {"final": True, **(last or {}), "senses": list(session.streams)}, binary)
+        for last in await service.workers.run(partial(_fed, session, message)):
+            await _send(socket, last.body(model.classes), binary)
+        if last is not None and (message.end or session.over):
+            await _send(socket, {"final": True, **concluded(session, last).body(model)}, binary)
             return await socket.close()
+
+
+def _fed(session: Session, message: Message) -> list[Step]:
+    """The steps that are over with this message."""
+    session.push(signals(message, session.code, chunk=True))
+    if message.end:
+        session.close()
+    return session.steps()
 
 
 async def _receive(socket: WebSocket) -> tuple[Message, bool]:

@@ -11,6 +11,7 @@ depends on its neighbours. How long a newcomer would wait decides how much it ge
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections import deque
 from collections.abc import Callable
@@ -22,6 +23,7 @@ from snn_fusion.serving.problems import Problem
 
 LEVELS = ((1.0, 1.0), (1.5, 0.6), (2.0, 0.4))  # up to so many times the pressure: this share of the steps
 SMOOTH = 0.05  # share of the newest in the mean time of an answer
+HOLD_S = 1.0  # so long after the last newcomer under pressure it still counts as pressed, for whoever asks rarely
 MOST = 16  # recordings that a thread takes at once
 
 
@@ -33,21 +35,29 @@ class _Job:
 
 
 class Workers:
-    """`pressure` in seconds of waiting; `count` threads. To be used from one event loop."""
+    """`pressure` in seconds of waiting; `count` threads. To be used from one event loop.
 
-    def __init__(self, count: int, pressure: float) -> None:
-        self.count, self.pressure = count, pressure
+    `worked` is told of each micro-batch, with the seconds that each piece of work in it waited.
+    """
+
+    def __init__(self, count: int, pressure: float, worked: Callable[[list[float]], None] = lambda _: None) -> None:
+        self.count, self.pressure, self._worked = count, pressure, worked
         self._pool = ThreadPoolExecutor(count, "infer")
         self._waiting: deque[_Job] = deque()
-        self._busy = 0
+        self._busy = self._running = 0  # threads, and pieces of work in them
         self._mean = 0.002  # seconds an answer takes a thread
-        self.batches: list[int] = []  # sizes since they were last looked at
-        self.queued: list[float] = []
+        self._pressed_until = 0.0
 
     @property
     def wait(self) -> float:
-        """Seconds until a newcomer would be looked at."""
-        return len(self._waiting) * self._mean / self.count
+        """Seconds until a newcomer would be looked at: by the mean, and at least what the first in line has waited.
+
+        The second is what tells of work that takes far longer than it used to.
+        """
+        if self._busy < self.count:
+            return 0.0
+        estimate = (len(self._waiting) + self._running) * self._mean / self.count
+        return max(estimate, time.perf_counter() - self._waiting[0].since) if self._waiting else estimate
 
     @property
     def waiting(self) -> int:
@@ -55,15 +65,18 @@ class Workers:
 
     @property
     def pressed(self) -> bool:
-        """Whether newcomers get less than all steps."""
-        return self.wait > self.pressure
+        """Whether newcomers get less than all steps, or got so a moment ago."""
+        return self.wait > self.pressure or time.perf_counter() < self._pressed_until
 
     def share(self) -> float:
         """The share of the time steps that a newcomer gets. Raises Problem 429."""
+        wait = self.wait
+        if wait > self.pressure:
+            self._pressed_until = time.perf_counter() + HOLD_S
         for times, share in LEVELS:
-            if self.wait <= times * self.pressure:
+            if wait <= times * self.pressure:
                 return share
-        soon = max(1, round(self.wait))
+        soon = max(1, math.ceil(wait))
         raise Problem(429, "service", "too many requests wait", f"{2 * self.pressure:g} s of waiting", soon)
 
     async def run(self, work: Callable[[], Any]) -> Any:
@@ -91,18 +104,19 @@ class Workers:
     async def _batch(self, jobs: list[_Job]) -> None:
         jobs = [job for job in jobs if not job.done.cancelled()]  # whose client went away
         started = time.perf_counter()
+        self._running += len(jobs)
         try:
             results = await asyncio.get_running_loop().run_in_executor(self._pool, _all, [job.work for job in jobs])
         finally:
             self._busy -= 1
+            self._running -= len(jobs)
             self._start()
         if not jobs:
             return
         each = (time.perf_counter() - started) / len(jobs)
         self._mean += SMOOTH * (each - self._mean)
-        self.batches.append(len(jobs))
+        self._worked([started - job.since for job in jobs])
         for job, result in zip(jobs, results, strict=True):
-            self.queued.append(started - job.since)
             if job.done.cancelled():
                 continue
             if isinstance(result, Exception):

@@ -1,0 +1,130 @@
+"""Recordings to try the service with: synthetic ones of each digit, and what a pen felt while something was drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+import numpy as np
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from snn_fusion.data.recording import EVENT, Imu
+from snn_fusion.data.stylus import stylus_imu
+from snn_fusion.data.synthetic_camera import SIZE, watch
+from snn_fusion.data.synthetic_glyph import LABELS, Person, draw_glyph
+from snn_fusion.data.synthetic_pen import feel
+from snn_fusion.data.synthetic_voice import RATE, speak
+from snn_fusion.data.unipen import Stroke
+from snn_fusion.serving import body, limits
+from snn_fusion.serving.payload import decode
+from snn_fusion.serving.problems import Problem, invalid
+from snn_fusion.serving.reply import reply
+
+SEEDS = 1_000
+PAD_M = 1.0  # m, as far from the middle as a pen may be
+Wire = dict[str, Any]
+
+
+def example(label: str, seed: int = 0) -> Wire:
+    """One synthetic recording of a digit in all three senses, as /v1/predict takes it.
+
+    From the generator that stands in where no real recordings can be had (docs/recordings.md): a made-up person says
+    and writes the digit. The same label and seed give the same recording. Raises Problem 404 for another label, 422
+    for another seed.
+    """
+    if label not in LABELS:
+        raise Problem(404, "label", f"there is no example of {label[:40]!r}", f"of {', '.join(LABELS)}")
+    if not 0 <= seed < SEEDS:
+        raise invalid("seed", str(seed), f"0 ... {SEEDS - 1}")
+    rng = np.random.default_rng([seed, LABELS.index(label)])
+    person = Person.draw(rng)
+    strokes = draw_glyph(label, person, rng)
+    ears = speak(label, person, rng)  # (n, 2)
+    seen = watch(strokes, person, rng)
+    return {
+        "audio": {"samples": [round(one / 32768, 5) for one in ears.mean(axis=1).tolist()], "rate": RATE},
+        "events": {**{name: seen[name].tolist() for name in EVENT.names or ()}, "width": SIZE, "height": SIZE},
+        "imu": imu(feel(strokes, person, rng)),
+    }
+
+
+def imu(signal: Imu) -> Wire:
+    """An IMU's signal as /v1/predict takes it."""
+    return {
+        "t": signal.t.tolist(),
+        "channels": {
+            name: [round(one, 4) for one in column.tolist()]
+            for name, column in zip(signal.channels, signal.values.T, strict=True)
+        },
+        "units": dict(zip(signal.channels, signal.units, strict=True)),
+    }
+
+
+class StrokeIn(msgspec.Struct, forbid_unknown_fields=True):
+    """Where the pen was while it touched: metres, x to the right, y up, a point every `sample_ms`."""
+
+    x: list[float]
+    y: list[float]
+
+
+class PenIn(msgspec.Struct, forbid_unknown_fields=True):
+    """What was drawn; `gap_ms` from the last point of a stroke to the first of the next."""
+
+    strokes: list[StrokeIn]
+    sample_ms: float = 10.0
+    gap_ms: float = 100.0
+
+
+def felt(given: PenIn) -> Imu:
+    """What an inertial sensor in the pen would have felt, by data/stylus.py. Raises Problem."""
+    points = sum(len(one.x) for one in given.strokes)
+    if not 1 <= points <= limits.READINGS:
+        raise invalid("strokes", f"{points:,} points", f"1 ... {limits.READINGS:,}")
+    for name, value, low, high in (("sample_ms", given.sample_ms, 0.1, 1000), ("gap_ms", given.gap_ms, 0, 60_000)):
+        if not low <= value <= high:
+            raise invalid(name, f"{value:g} ms", f"{low:g} ... {high:,} ms")
+    strokes = []
+    for i, one in enumerate(given.strokes):
+        if len(one.x) != len(one.y) or not one.x:
+            raise invalid(f"strokes[{i}]", f"x: {len(one.x)}, y: {len(one.y)}", "both of the same length, 1 or more")
+        place = np.column_stack([one.x, one.y])  # (n, 2)
+        if not (np.abs(place) <= PAD_M).all():
+            raise invalid(f"strokes[{i}]", "goes too far", f"-{PAD_M:g} ... {PAD_M:g} m")
+        strokes.append(Stroke(place, round(1000 * given.sample_ms), round(1000 * given.gap_ms)))
+    return stylus_imu(strokes)
+
+
+async def listed(request: Request) -> Response:
+    """Of what there are examples."""
+    return reply(request, {"labels": list(LABELS), "seeds": SEEDS, "source": "synthetic"})
+
+
+async def one(request: Request) -> Response:
+    """A synthetic recording of a label, which can be sent to /v1/predict as it is."""
+    label, seed = request.path_params["label"], _seed(request.query_params)
+    return reply(request, await request.app.state.service.workers.run(lambda: example(label, seed)))
+
+
+async def pen(request: Request) -> Response:
+    """A pen's path as the recording of an inertial sensor in it."""
+    content, kind = await body.read(request), request.headers.get("content-type", "")
+    return reply(
+        request, await request.app.state.service.workers.run(lambda: {"imu": imu(felt(decode(content, kind, PenIn)))})
+    )
+
+
+def _seed(query: Mapping[str, str]) -> int:
+    text = query.get("seed", "0")
+    if not (text.isascii() and text.isdecimal() and len(text) < 10):
+        raise invalid("seed", repr(text[:40]), f"0 ... {SEEDS - 1}")
+    return int(text)
+
+
+ROUTES = [
+    Route("/v1/examples", listed),
+    Route("/v1/examples/{label}", one),
+    Route("/v1/pen", pen, methods=["POST"]),
+]
