@@ -1,6 +1,6 @@
 # Every target sets up what it needs: `make demo` and `make test` work from a fresh clone.
 .DEFAULT_GOAL := help
-.PHONY: help setup toolchains demo ui test lint bench clean-workspace
+.PHONY: help setup toolchains demo ui serve test lint bench clean-workspace
 MAKEFLAGS += --no-print-directory
 
 fits = import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))
@@ -27,6 +27,9 @@ demo: setup ## run the pipeline once, on real recordings and three chips, as an 
 
 ui: setup ## start the Airflow and MLflow UIs on this machine only; Ctrl-C ends them
 	@$(BIN)/snn-fusion ui
+
+serve: setup ## serve the champion on http://127.0.0.1:3000; Ctrl-C ends it (options: make serve ARGS="--as loihi2")
+	@$(BIN)/snn-fusion serve $(ARGS)
 
 test: toolchains ## run the test suite (a part of it: make test TESTS=tests/encoding)
 	@$(BIN)/pytest -n 2 --dist loadgroup $(TESTS)

@@ -87,6 +87,11 @@ RELEASE = (
         "not a failure.",
     ),
     ("push --json", 30, "Version data and checkpoints with DVC and push them to the remote."),
+    (
+        "package --json",
+        15,
+        "Build the Bento of the champion, which `bentoml serve` runs anywhere. Does nothing if that one is there.",
+    ),
 )
 
 
@@ -126,7 +131,7 @@ def stage(command: str, minutes: int, what: str, target: object = None, **option
     start_date=datetime(2026, 1, 1),
     catchup=False,
     max_active_runs=1,
-    description="Recordings in, trained, evaluated, run on each chip, registered, promoted if better, pushed",
+    description="Recordings in, trained, evaluated, run on each chip, registered, promoted if better, pushed, packaged",
     params={
         "params_file": Param(
             "params.yaml",
@@ -154,7 +159,8 @@ def stage(command: str, minutes: int, what: str, target: object = None, **option
     doc_md="""
 ### Retrain
 
-Recordings in, validated, encoded, trained, evaluated, run on each chip, registered, promoted if better, pushed.
+Recordings in, validated, encoded, trained, evaluated, run on each chip, registered, promoted if better, pushed, and the
+champion packaged.
 
 Runs every night and after `import_recordings` brought something new. Each task calls the command line that a person
 would use, with the same files below `SNN_FUSION_HOME`, and does nothing when its inputs have not changed: clear any

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from snn_fusion import cli_keys, cli_targets
+from snn_fusion import cli_keys, cli_serving, cli_targets
 from snn_fusion.cli_common import Json, ParamsFile, read_params, run_stage, show
 from snn_fusion.errors import SnnFusionError
 from snn_fusion.libraries import settle
@@ -20,8 +20,8 @@ app = typer.Typer(
     name="snn-fusion",
     help="Retrain, evaluate and register one spiking network for several sensors.\n\n"
     "The stages in order: import, validate, encode, train, evaluate, speakers; for each chip tune, compile, benchmark; "
-    "then compare, register, promote, push. Each can be run on its own and run again; `retrain` runs them all as one "
-    "Airflow DAG. What they write lies in workspace/ (SNN_FUSION_HOME moves it).",
+    "then compare, register, promote, push, package. Each can be run on its own and run again; `retrain` runs them all "
+    "as one Airflow DAG. What they write lies in workspace/ (SNN_FUSION_HOME moves it).",
     no_args_is_help=True,
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
@@ -185,6 +185,10 @@ app.command("benchmark")(cli_targets.benchmark)
 app.command("compare")(cli_targets.compare)
 app.command("keys")(cli_keys.keys)
 app.command("token")(cli_keys.token)
+app.command("serve")(cli_serving.serve)
+app.command("package")(cli_serving.package)
+app.command("sample")(cli_serving.sample)
+app.command("rollback")(cli_serving.rollback)
 
 
 @app.command()

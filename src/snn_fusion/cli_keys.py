@@ -48,7 +48,9 @@ def keys(
 
 
 def token(
-    subject: Annotated[str, typer.Argument(help="Who it is for: for reviewers the user name that they register by")],
+    subject: Annotated[
+        str, typer.Argument(help="Who it is for: for who registers models, the name in their tag registered_by")
+    ],
     key: Annotated[Path, typer.Option(help="The file KID.private.json")],
     role: Annotated[RoleName, typer.Option(help="What its bearer may do; each role may do all that those before may")],
     hours: Annotated[float, typer.Option(help="How long it is good for")] = 8.0,

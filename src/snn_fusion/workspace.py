@@ -260,6 +260,7 @@ MADE_BY = {
     "compiled": "run `snn-fusion compile`",
     "measured": "run `snn-fusion benchmark`",
     "compared": "run `snn-fusion compare`",
+    "packaged": "run `snn-fusion package`",
 }
 
 

@@ -17,7 +17,7 @@ from tests.dags.conftest import ROOT, Drive
 pytestmark = pytest.mark.xdist_group("airflow")
 NETWORK = ["import", "validate", "encode", "train", "evaluate", "speakers"]
 CHIP = ["tune", "compile", "benchmark"]
-RELEASE = ["compare", "register", "promote", "push"]
+RELEASE = ["compare", "register", "promote", "push", "package"]
 STAGES = [*NETWORK, *RELEASE]
 FILES = sorted((ROOT / "dags").glob("*.py"))
 

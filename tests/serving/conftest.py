@@ -15,6 +15,7 @@ from snn_fusion.serving.settings import Settings
 from tests.serving.made import CLASSES, CODE, graph
 from tests.serving.running import served
 
+LOCAL = {"Host": "localhost"}  # without keys a service answers to this computer's own names only
 NEVER = 600_000.0  # ms of waiting: nothing is shortened
 
 
@@ -35,7 +36,7 @@ def small_model(small_graph: Path) -> Model:
 def client(small_model: Model) -> Iterator[TestClient]:
     """The application without BentoML and sockets."""
     app = create(Settings(pressure_ms=NEVER), lambda _: small_model)
-    with TestClient(app, "http://127.0.0.1", raise_server_exceptions=False) as made:
+    with TestClient(app, headers=LOCAL, raise_server_exceptions=False) as made:
         yield made
 
 

@@ -51,7 +51,10 @@ def recording(seed: int, *senses: Sense, seconds: float = 1.0) -> dict[Sense, Si
 
 def sound(rng: np.random.Generator, rate: int, seconds: float) -> Audio:
     t = np.arange(round(rate * seconds)) / rate
-    tones = sum(np.sin(2 * np.pi * f * t) * (t % p < p / 2) for f, p in zip(rng.uniform(90, 3700, 3), (0.2, 0.3, 0.5)))
+    tones = sum(
+        np.sin(2 * np.pi * f * t) * (t % p < p / 2)
+        for f, p in zip(rng.uniform(90, 3700, 3), (0.2, 0.3, 0.5), strict=True)
+    )
     return Audio(np.round(0.2 * tones + rng.normal(0, 0.02, len(t)), 4).clip(-1, 1).astype(np.float32), rate)
 
 

@@ -178,7 +178,7 @@ def test_a_body_that_is_broken_is_refused(client, content) -> None:
     for path in POSTS:
         answer = client.post(path, content=content, headers=JSON)
         assert answer.status_code in (400, 422), answer.text
-        assert set(answer.json()["error"]) == {"field", "problem", "limit"}
+        assert set(answer.json()["error"]) >= {"field", "problem", "limit"}
         assert len(answer.content) < 600
     assert client.post("/v1/predict", json=GOOD).status_code == 200
 
@@ -210,7 +210,7 @@ def test_broken_messagepack_and_a_thousand_million_that_are_only_declared_are_re
     for path in POSTS:
         answer = client.post(path, content=content, headers=MSGPACK)
         assert answer.status_code in (400, 422), answer.text
-        assert set(answer.json()["error"]) == {"field", "problem", "limit"}
+        assert set(answer.json()["error"]) >= {"field", "problem", "limit"}
     assert client.post("/v1/predict", json=GOOD).status_code == 200
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -17,10 +16,8 @@ import pytest
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
-from tests.benchmark.conftest import graph_folder, make_graph  # noqa: F401
+from tests.serving.running import ROOT, served
 from tests.serving.signing import TONE, Signer, replace
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -30,58 +27,12 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Signer:
     return Signer(folder).make("old")
 
 
-def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
-
-
-def command(host: str, port: int) -> list[str]:
-    service = "snn_fusion.serving.service:SnnFusion"
-    return [sys.executable, "-m", "bentoml", "serve", service, "--host", host, "--port", str(port)]
-
-
-def environment(graph: Path, folder: Path, **settings: object) -> dict[str, str]:
-    kept = {key: value for key, value in os.environ.items() if not key.startswith("SNN_FUSION_SERVE_")}
-    ours = {"MODEL": graph, **settings}
-    paths = {"PYTHONPATH": ROOT / "src", "BENTOML_HOME": folder / "bentoml", "SNN_FUSION_HOME": folder / "home"}
-    more = {f"SNN_FUSION_SERVE_{key.upper()}": value for key, value in ours.items()} | paths
-    return kept | {key: str(value) for key, value in more.items()} | {"BENTOML_DO_NOT_TRACK": "True"}
-
-
 @pytest.fixture(scope="module")
-def running(
-    graph_folder: Path,
-    made: Signer,
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[tuple[str, Path]]:
-    """Address and log of a real service."""
-    folder, port = tmp_path_factory.mktemp("service"), free_port()
-    log = folder / "log"
-    settings = {"keys": made.keys, "revoked": made.folder / "revoked"}
-    with log.open("wb") as out:
-        process = subprocess.Popen(
-            command("127.0.0.1", port),
-            **{"stdout": out, "stderr": out, "cwd": folder, "env": environment(graph_folder, folder, **settings)},
-        )
-    try:
-        for _ in range(600):
-            with_status = alive(port)
-            if with_status or process.poll() is not None:
-                break
-            time.sleep(0.1)
-        assert with_status, log.read_text()
-        yield f"127.0.0.1:{port}", log
-    finally:
-        process.terminate()
-        process.wait(20)
-
-
-def alive(port: int) -> bool:
-    try:
-        return httpx.get(f"http://127.0.0.1:{port}/health").status_code == 200
-    except httpx.TransportError:
-        return False
+def running(small_graph: Path, made: Signer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
+    """Address and log of a service that asks for tokens."""
+    home = tmp_path_factory.mktemp("guarded")
+    with served(small_graph, home, keys=made.keys, revoked=made.folder / "revoked") as url:
+        yield url.removeprefix("http://"), home / "service.log"
 
 
 def test_a_real_service_asks_for_tokens_on_http_and_on_streams(running: tuple[str, Path], made: Signer) -> None:
@@ -135,11 +86,15 @@ def test_the_log_of_a_real_service_is_json_without_tokens_or_payloads(running: t
     assert {line["route"] for line in mine} == {"/v1/predict"}
 
 
-def test_bentoml_itself_is_refused_another_host_without_keys(graph_folder: Path, tmp_path: Path) -> None:  # noqa: F811
+def test_bentoml_itself_is_refused_another_host_without_keys(tmp_path: Path) -> None:
+    program = str(Path(sys.executable).with_name("bentoml"))
+    host = "192.0.2.1"  # an address that no computer has
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("SNN_FUSION_SERVE_")}
+    paths = {"PYTHONPATH": str(ROOT / "src"), "BENTOML_HOME": str(tmp_path), "SNN_FUSION_HOME": str(tmp_path)}
     done = subprocess.run(
-        command("192.0.2.1", free_port()),  # an address that no computer has
-        **{"capture_output": True, "text": True, "timeout": 60, "cwd": tmp_path},
-        env=environment(graph_folder, tmp_path),
+        [program, "serve", "snn_fusion.serving.service:SnnFusion", "--host", host],
+        **{"capture_output": True, "text": True, "timeout": 90},
+        env=kept | paths | {"BENTOML_DO_NOT_TRACK": "True"},
     )
     assert done.returncode != 0
-    assert "192.0.2.1 can be reached from outside" in done.stdout + done.stderr
+    assert f"{host} can be reached from outside" in done.stdout + done.stderr

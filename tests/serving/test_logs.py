@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,9 +12,8 @@ from starlette.testclient import TestClient
 
 from snn_fusion.serving import logs
 from snn_fusion.serving.app import create
-from snn_fusion.serving.model import float_model
+from snn_fusion.serving.model import Model
 from snn_fusion.serving.settings import Settings
-from tests.benchmark.conftest import graph_folder, make_graph  # noqa: F401
 from tests.serving.signing import TONE, Signer
 
 MARKER = "payload-that-must-not-be-logged"
@@ -54,9 +52,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Signer:
 
 
 @pytest.fixture(scope="module")
-def client(graph_folder: Path, made: Signer) -> Iterator[TestClient]:  # noqa: F811
-    model = float_model(graph_folder, "7")
-    with TestClient(create(Settings(keys=str(made.keys)), lambda _: model)) as one:
+def client(small_model: Model, made: Signer) -> Iterator[TestClient]:
+    with TestClient(create(Settings(keys=str(made.keys)), lambda _: small_model)) as one:
         yield one
 
 
@@ -68,7 +65,7 @@ def test_a_request_is_one_line_that_says_who_did_what(client: TestClient, made: 
     assert line == {
         **{"level": "info", "logger": "snn_fusion.serving", "event": "request", "request_id": "a-1"},
         **{"method": "POST", "route": "/v1/predict", "status": 200},
-        **{"subject": "anna", "role": "predictor", "model": "7"},
+        **{"subject": "anna", "role": "predictor", "model": "small"},
     }
 
 

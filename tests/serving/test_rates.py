@@ -18,6 +18,7 @@ from snn_fusion.serving import rates as module
 from snn_fusion.serving.problems import Problem
 from snn_fusion.serving.rates import Rates
 from snn_fusion.serving.tokens import Identity, Role
+from tests.serving.running import free_port
 
 ANNA, BERT = Identity("anna", Role.PREDICTOR, "a"), Identity("bert", Role.PREDICTOR, "b")
 
@@ -112,12 +113,6 @@ def test_what_makes_no_sense_is_refused_and_passwords_are_not_quoted(
     with pytest.raises(BadInput, match=message) as found:
         Rates(rate, burst, url)
     assert "secret" not in str(found.value)
-
-
-def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
 
 
 @pytest.fixture

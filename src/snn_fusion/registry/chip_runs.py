@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from snn_fusion.registry import versions
+from snn_fusion.registry.versions import Version
 from snn_fusion.targets.names import TITLES
 from snn_fusion.workspace import Workspace
 
@@ -30,6 +34,15 @@ def children(client: MlflowClient, experiment: str, parent: str) -> list[str]:
     """Ids of the runs nested in `parent`."""
     found = client.search_runs([experiment], f"tags.`{PARENT}` = '{parent}'")
     return [str(run.info.run_id) for run in found]
+
+
+def artefacts(client: MlflowClient, version: Version, ws: Workspace) -> dict[str, Path]:
+    """What was compiled of a version for each target, as it was registered, in the workspace's cache."""
+    experiment = client.get_run(version.run_id).info.experiment_id
+    found = {}
+    for run in client.search_runs([experiment], f"tags.`{PARENT}` = '{version.run_id}' and tags.state = 'measured'"):
+        found[run.data.tags["target"]] = versions.run_file(replace(version, run_id=run.info.run_id), "artefact", ws)
+    return found
 
 
 def numbers(chip: Mapping[str, Any]) -> Iterator[tuple[str, float, str]]:

@@ -30,13 +30,14 @@ DONE = "promotion"  # tag of a version: SHA-256 of the record's line that made i
 def promote(params: Params, ws: Workspace, version: str | None = None) -> dict[str, Any]:
     """Make a version (None: the challenger) the champion if it passes the gate; else say why not.
 
-    Every new decision is a line of promotions.jsonl; the same question asked again gives the recorded answer. Raises
-    BadInput if there is no such version, its evaluation is missing or the record has been altered.
+    Every new decision is a line of promotions.jsonl; the same question asked again gives the recorded answer. A
+    challenger that was rolled back stays so until it is named. Raises BadInput if there is no such version, its
+    evaluation is missing or the record has been altered.
     """
     with ws.lock("promote"), disk_errors(ws.root):
         client, model = connect(ws), params.registry.model
         record = ledger.read(ws.path(RECORD))
-        _finish(client, model, record, ws)
+        finish(client, model, record, ws)
         champion = versions.by_alias(client, model, CHAMPION)
         candidate = versions.find(client, model, version) if version else versions.by_alias(client, model, CHALLENGER)
         if candidate is None:
@@ -44,6 +45,8 @@ def promote(params: Params, ws: Workspace, version: str | None = None) -> dict[s
         if champion and champion.number == candidate.number:
             stands = Verdict(False, f"{candidate} is the champion", {})
             return _result(candidate, champion.number, stands) | {"up_to_date": True}
+        if version is None and (why := rolled_back(record, candidate)):
+            return _result(candidate, champion.number if champion else None, why) | {"up_to_date": True}
         question = _question(candidate, champion, params, ws)
         if known := _asked_before(record, question):
             verdict = Verdict(False, known["reason"], known["numbers"])
@@ -51,7 +54,7 @@ def promote(params: Params, ws: Workspace, version: str | None = None) -> dict[s
         verdict = _decide(candidate, champion, params, ws)
         entry = ledger.append(ws.path(RECORD), _line(question, verdict))
         if verdict.promoted:
-            _crown(client, candidate, entry, ws)
+            crown(client, candidate, entry, ws)
         else:
             _describe(client, candidate, entry)
         return _result(candidate, question["champion_before"], verdict)
@@ -59,6 +62,18 @@ def promote(params: Params, ws: Workspace, version: str | None = None) -> dict[s
 
 class UnknownLabels(BadInput):
     """The workspace's recordings have labels that a version has not learnt."""
+
+
+def rolled_back(record: list[ledger.Entry], candidate: Version) -> Verdict | None:
+    """The refusal of a version whose last appearance in the record as champion was its end: see rollback.py."""
+    for entry in reversed(record):
+        if entry.body["promoted"] and entry.body["model"] == candidate.model:
+            if entry.body["run_id"] == candidate.run_id:
+                return None
+            if entry.body.get("rolled_back") and entry.body["champion_before"] == candidate.number:
+                reason = f"{candidate} was rolled back on {entry.body['time'][:10]}: name it to promote it all the same"
+                return Verdict(False, reason, {})
+    return None
 
 
 def _question(candidate: Version, champion: Version | None, params: Params, ws: Workspace) -> dict[str, Any]:
@@ -85,14 +100,21 @@ def _asked_before(record: list[ledger.Entry], question: Mapping[str, Any]) -> Ma
 
 def _line(question: Mapping[str, Any], verdict: Verdict) -> dict[str, Any]:
     return {
-        "schema": 1,
-        "time": datetime.now(UTC).isoformat(timespec="seconds"),
-        "who": os.environ.get("SNN_FUSION_USER") or f"{getpass.getuser()}@{socket.gethostname()}",
-        "airflow_run_id": os.environ.get("AIRFLOW_CTX_DAG_RUN_ID"),
+        **signature(),
         **question,
         "promoted": verdict.promoted,
         "reason": verdict.reason,
         "numbers": verdict.numbers,
+    }
+
+
+def signature() -> dict[str, Any]:
+    """When a line of the record was written, and by whom."""
+    return {
+        "schema": 1,
+        "time": datetime.now(UTC).isoformat(timespec="seconds"),
+        "who": os.environ.get("SNN_FUSION_USER") or f"{getpass.getuser()}@{socket.gethostname()}",
+        "airflow_run_id": os.environ.get("AIRFLOW_CTX_DAG_RUN_ID"),
     }
 
 
@@ -166,8 +188,8 @@ def _test_again(version: Version, params: Params, ws: Workspace) -> bytes:
     return bytes(sink.getvalue())
 
 
-def _crown(client: MlflowClient, version: Version, entry: ledger.Entry, ws: Workspace) -> None:
-    """Carry out a recorded promotion. The tag comes last and says that all of it is done (see `_finish`)."""
+def crown(client: MlflowClient, version: Version, entry: ledger.Entry, ws: Workspace) -> None:
+    """Carry out a recorded promotion. The tag comes last and says that all of it is done (see `finish`)."""
     from snn_fusion.validation.stage import accept_profile
 
     client.set_registered_model_alias(version.model, CHAMPION, version.number)
@@ -179,11 +201,13 @@ def _crown(client: MlflowClient, version: Version, entry: ledger.Entry, ws: Work
 def _describe(client: MlflowClient, version: Version, entry: ledger.Entry) -> None:
     """The decision, where people look at the version in MLflow."""
     what = "Promoted" if entry.body["promoted"] else "Not promoted"
+    if entry.body.get("rolled_back"):
+        what = "Champion again"
     text = f"{what} on {entry.body['time'][:10]}: {entry.body['reason']}"
     client.update_model_version(version.model, version.number, text)
 
 
-def _finish(client: MlflowClient, model: str, record: list[ledger.Entry], ws: Workspace) -> None:
+def finish(client: MlflowClient, model: str, record: list[ledger.Entry], ws: Workspace) -> None:
     """Carry out the last recorded promotion if a kill came between record and alias.
 
     One that is marked done is left alone, and so is an alias that someone has since set by hand. Raises BadInput if
@@ -201,4 +225,4 @@ def _finish(client: MlflowClient, model: str, record: list[ledger.Entry], ws: Wo
         raise BadInput(ws.path(RECORD), problem, ledger.TAMPERED)
     champion = versions.by_alias(client, model, CHAMPION)
     if (champion.number if champion else None) in (entry.body["champion_before"], version.number):
-        _crown(client, version, entry, ws)
+        crown(client, version, entry, ws)

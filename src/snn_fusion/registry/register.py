@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import json
 import os
 import socket
@@ -30,6 +31,7 @@ NOT_OF_THE_VERSION: dict[str, Any] = {
     "search": True,
 }
 EVIDENCE = ("evaluation.json", "predictions.parquet")
+AUTHOR = "registered_by"  # the service lets nobody promote what is their own
 COMMIT = "mlflow.source.git.commit"
 
 
@@ -134,6 +136,7 @@ def _tags(params: Params, ws: Workspace, data: DataSet) -> dict[str, str]:
         "lock_digest": lock_digest(),
         "synthetic": str(data.synthetic).lower(),
         "seed": str(params.seed),
+        AUTHOR: os.environ.get("SNN_FUSION_USER") or getpass.getuser(),
         **airflow_tags(),
     }
 

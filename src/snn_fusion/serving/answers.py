@@ -13,10 +13,11 @@ def _said(text: str) -> Meta:
     return Meta(description=text)
 
 
-class ServedModel(Struct):
+class ServedModel(Struct, omit_defaults=True):
     version: Annotated[str, _said("the registry's number, or the folder's name")]
     digest: Annotated[str, _said("of the network: weights, graph and encoder")]
     arithmetic: Annotated[str, _said("`float`, or the chip whose integers were computed")]
+    role: Annotated[str, _said("champion or challenger, where both are served")] = ""
 
 
 class Step(Struct):
@@ -34,20 +35,23 @@ class Prediction(Step):
     rejected: Annotated[dict[str, str], _said("senses that could not be used, and why")]
     accuracy: Annotated[float | None, _said("measured on the test set after so many steps; null where unknown")]
     model: ServedModel
-    timing_ms: Annotated[dict[str, float], _said("milliseconds of waiting (queue), encode and infer")]
+    timing_ms: Annotated[dict[str, float], _said("milliseconds of encode and infer, and of waiting (queue)")] = {}
+    cached: Annotated[bool, _said("whether the answer was kept from an earlier request; then nothing was timed")] = (
+        False
+    )
 
 
-class Last(Step):
-    """The last message of a stream."""
+class Last(Prediction, kw_only=True):
+    """The last message of a stream: what /v1/predict says of the whole recording."""
 
     final: Literal[True]
-    senses: list[Sense]
 
 
 class Error(Struct):
     field: Annotated[str, _said("where it is")]
     problem: Annotated[str, _said("what is wrong, with the value")]
     limit: Annotated[str, _said("what would be right")]
+    request_id: Annotated[str, _said("of this request in the log, and in X-Request-ID")] = ""
 
 
 class Refusal(Struct):
@@ -88,6 +92,73 @@ class Ready(Struct, omit_defaults=True):
     why: Annotated[str, _said("why it is not ready")] = ""
 
 
+class Served(Struct):
+    version: str
+    digest: str
+    arithmetic: str
+
+
+class Version(Struct):
+    """A registered version; a packaged model has its number and digest alone."""
+
+    version: str
+    digest: Annotated[str | None, _said("of the network")]
+    served: Annotated[bool, _said("whether it answers here")]
+    aliases: Annotated[list[str], _said("champion, challenger ...")] = []
+    weights_digest: str | None = None
+    data_digest: str | None = None
+    synthetic: Annotated[bool, _said("trained on synthetic recordings")] = False
+    registered_by: str | None = None
+    experiment: Annotated[str | None, _said("the run that made it")] = None
+
+
+class Models(Struct):
+    served: Served
+    models: Annotated[list[Version], _said("newest first")]
+
+
+class Run(Struct):
+    id: str
+    name: str | None
+    status: str
+    started_ms: Annotated[int | None, _said("since 1970")]
+    ended_ms: int | None
+    parent: Annotated[str | None, _said("the run that this one is part of")]
+    digest: Annotated[str | None, _said("of the network that it made")]
+
+
+class Experiments(Struct):
+    experiments: Annotated[list[Run], _said("newest first")]
+    next_page: Annotated[str | None, _said("`page` of the next ones; null after the last")]
+
+
+class Experiment(Run):
+    params: dict[str, str]
+    metrics: Annotated[dict[str, float], _said("the last value of each")]
+    tags: dict[str, str]
+
+
+class Benchmarks(Struct):
+    """The chips side by side, as `snn-fusion compare` wrote them: each number with its provenance and source."""
+
+    source: Annotated[str, _said("the workspace, or the version that it was registered with")]
+
+
+class Reloaded(Struct, omit_defaults=True):
+    """What is served from now on."""
+
+    reloaded: Annotated[bool, _said("whether it is another model than before")]
+    version: str
+    digest: str
+    why: Annotated[str, _said("why it could not be loaded; all is as before")] = ""
+
+
+class Decision(Struct):
+    """What `snn-fusion promote` or `snn-fusion rollback` said, and what is served now."""
+
+    serving: Reloaded
+
+
 class Examples(Struct):
     labels: list[str]
     seeds: Annotated[int, _said("there is an example for each seed below")]
@@ -95,6 +166,7 @@ class Examples(Struct):
 
 
 __all__ = [
-    *("BatchRefusal", "Error", "Examples", "Health", "Last", "Prediction", "Predictions", "Ready", "Refusal"),
-    *("SenseSpikes", "ServedModel", "Spikes", "Step"),
+    *("BatchRefusal", "Benchmarks", "Decision", "Error", "Examples", "Experiment", "Experiments", "Health", "Last"),
+    *("Models", "Prediction", "Predictions", "Ready", "Refusal", "Reloaded", "Run", "SenseSpikes", "Served"),
+    *("ServedModel", "Spikes", "Step", "Version"),
 ]

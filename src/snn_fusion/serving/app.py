@@ -29,12 +29,15 @@ from snn_fusion.serving.observe import Observed
 from snn_fusion.serving.payload import Batch, Recording, decode, signals
 from snn_fusion.serving.problems import Problem, invalid
 from snn_fusion.serving.rates import Rates
+from snn_fusion.serving.registry_routes import ROUTES as REGISTRY
+from snn_fusion.serving.reload import Reload
 from snn_fusion.serving.reply import reply
 from snn_fusion.serving.session import encoded
 from snn_fusion.serving.settings import Settings
 from snn_fusion.serving.stream import stream
 from snn_fusion.serving.tokens import Role
 from snn_fusion.serving.tracing import tracing
+from snn_fusion.serving.warm import fresh
 from snn_fusion.serving.workers import Workers
 
 
@@ -109,7 +112,9 @@ def create(
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         if tokens is None:
             loopback.check_hosts(loopback.listening())
-        app.state.service = service = Service(settings, load(settings), challenger(settings) if challenger else None)
+        tried = challenger(settings) if challenger else None
+        app.state.service = service = Service(settings, fresh(load, settings), tried)
+        app.state.reload = Reload(service, load)
         with on_sigterm(service.drain, settings.drain_s):
             yield
         await service.close()
@@ -215,6 +220,7 @@ ROUTES = [
     Route("/health", health),
     Route("/ready", ready),
     Route("/metrics", exposed),
+    *REGISTRY,
     *examples.ROUTES,
     *pages.ROUTES,
 ]

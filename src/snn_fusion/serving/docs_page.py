@@ -17,7 +17,7 @@ def render(document: Part) -> str:
     """The page of an OpenAPI document."""
     info, tags = document["info"], document["tags"]
     found = {tag["name"]: _group(document, tag) for tag in tags}
-    jump = "".join(f'<a href="#{name}">{name}</a>' for name in found)
+    jump = "".join(f'<a href="#group-{name}">{name}</a>' for name in found)
     return f"""<!doctype html>
 <html lang="en">
 <head>
@@ -51,7 +51,8 @@ def _group(document: Part, tag: Part) -> str:
         for method, operation in methods.items()
         if tag["name"] in operation["tags"]
     ]
-    return f'<section id="{tag["name"]}"><h2>{tag["name"]}</h2>{_prose(tag["description"])}{"".join(inside)}</section>'
+    name, about = tag["name"], _prose(tag["description"])
+    return f'<section id="group-{name}"><h2>{name}</h2>{about}{"".join(inside)}</section>'
 
 
 def _operation(path: str, method: str, operation: Part) -> str:

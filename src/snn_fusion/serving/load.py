@@ -11,6 +11,7 @@ from snn_fusion.network.graph import Graph
 from snn_fusion.registry import rates, versions
 from snn_fusion.registry.tracking import connect
 from snn_fusion.serving.model import Model, chip_model, float_model
+from snn_fusion.serving.packaged import is_package, load_package
 from snn_fusion.serving.settings import Settings, folder_of
 from snn_fusion.validation.drift import Profile, read_profile
 from snn_fusion.workspace import Workspace, project_root
@@ -32,13 +33,16 @@ def challenger(settings: Settings) -> Model | None:
 
 
 def named(name: str, arithmetic: str) -> Model:
-    """`name`: a version, an alias or a graph folder; `arithmetic`: `float` or a target. Raises BadInput."""
+    """`name`: a version, an alias, a graph folder or a package; `arithmetic`: `float` or a target. Raises BadInput."""
+    folder = folder_of(name)
+    if folder is not None and is_package(folder):
+        return load_package(folder, arithmetic)
     ws, evaluation, logged = Workspace.default(), None, None
-    if (folder := folder_of(name)) is None:
+    if folder is None:
         version = versions.find(connect(ws), load_params(project_root() / "params.yaml").registry.model, name)
         folder, name = versions.graph_folder(version, ws), version.number
         evaluation = versions.run_file(version, "evaluation.json", ws)
-        logged = _logged_rates(version, ws)
+        logged = logged_rates(version, ws)
     else:
         name = folder.name
     made = _model(folder, name, arithmetic, evaluation, ws)
@@ -56,7 +60,8 @@ def _model(folder: Path, name: str, arithmetic: str, evaluation: Path | None, ws
     return made
 
 
-def _logged_rates(version: versions.Version, ws: Workspace) -> Path | None:
+def logged_rates(version: versions.Version, ws: Workspace) -> Path | None:
+    """The file of rates that was registered with a version; None if there is none."""
     try:
         return versions.run_file(version, rates.FILE, ws)
     except BadInput:

@@ -20,7 +20,8 @@ BASE64 = "^([A-Za-z0-9+/]{4})*([A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$"
 STRUCTS = (
     *(payload.Recording, payload.Batch, payload.Message, examples.PenIn),
     *(answers.Prediction, answers.Predictions, answers.BatchRefusal, answers.Refusal, answers.Step, answers.Last),
-    *(answers.Spikes, answers.Health, answers.Ready, answers.Examples),
+    *(answers.Spikes, answers.Health, answers.Ready, answers.Examples, answers.Models, answers.Experiments),
+    *(answers.Experiment, answers.Benchmarks, answers.Decision, answers.Reloaded),
 )
 ABOUT = """Raw recordings of a microphone, an event camera and a tactile/IMU sensor in, the class out.
 
@@ -119,4 +120,4 @@ def _array(schema: Schema, least: int, most: int, **items: float) -> None:
     as_list, as_bytes = schema["anyOf"]
     as_list |= {"minItems": least, "maxItems": most}
     as_list["items"] |= items
-    as_bytes |= {"pattern": BASE64, "description": "packed little-endian bytes"}
+    as_bytes |= {"pattern": BASE64, "minLength": 4 * min(least, 1), "description": "packed little-endian bytes"}

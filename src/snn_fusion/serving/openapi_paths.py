@@ -39,8 +39,8 @@ bytes; the answer comes in the same form.
 2. `{{"audio": {{"samples": [...], "rate": 8000}}}}`: chunks of any size, each sense in order of time.
 3. `{{"end": true}}`: nothing more comes. Not needed where the senses last for all steps.
 
-After each step of the network comes a `Step`; the last message is a `Last`, which says what `/v1/predict` says of the
-whole recording. A problem comes as `{{"status": 422, "error": {{...}}}}`, and then the stream is closed. At most
+After each step of the network comes a `Step`; the last message is a `Last`: what `/v1/predict` says of the whole
+recording. A problem comes as `{{"status": 422, "error": {{...}}}}`, and then the stream is closed. At most
 {limits.SESSIONS} are open at once, and one is closed after {limits.IDLE_S:g} s without a message.
 """
 
@@ -51,22 +51,25 @@ def paths(given: Part) -> dict[str, Part]:
     if recording is not None:
         batch = {"recordings": [recording]}
     return {
-        "/v1/predict": {"post": _post("Predict", PREDICT, "Recording", recording, "Prediction", given)},
-        "/v1/predict/batch": {"post": _post("Predict several", BATCH, "Batch", batch, "Predictions", given)},
+        "/v1/predict": {"post": CHOICE | _post("Predict", PREDICT, "Recording", recording, "Prediction", given)},
+        "/v1/predict/batch": {"post": CHOICE | _post("Predict several", BATCH, "Batch", batch, "Predictions", given)},
         "/v1/spikes": {"post": _post("Encode", SPIKES, "Recording", recording, "Spikes", given)},
         "/v1/stream": {"get": _stream()},
-        "/v1/examples": {"get": _get("try", "What there are examples of", "", "Examples")},
+        "/v1/examples": {"get": _get("try", "What there are examples of", "Role: viewer.", "Examples")},
         "/v1/examples/{label}": {"get": _example()},
         "/v1/pen": {"post": _pen(given)},
         "/health": {"get": _get("service", "Is it alive", "Needs no token.", "Health", ())},
         "/ready": {"get": _ready()},
         "/metrics": {"get": _metrics()},
-        "/v1/models": {"get": _get("models", "Versions, and which are served", "", None)},
-        "/api/experiments": {"get": _get("models", "Runs of the pipeline", "From MLflow.", None)},
-        "/api/experiments/{id}": {"get": _get("models", "One run", "", None, (*SAFE, 404, 422), [_path("id", RUN)])},
-        "/api/benchmarks": {"get": _get("models", "What was measured", BENCHMARKS, None, (*SAFE, 404))},
+        "/v1/models": {"get": _get("models", "Versions, and which are served", "Role: viewer.", "Models")},
+        "/api/experiments": {"get": _get("models", "Runs of the pipeline", RUNS, "Experiments", (*SAFE, 422), PAGING)},
+        "/api/experiments/{id}": {
+            "get": _get("models", "One run", "Role: viewer.", "Experiment", (*SAFE, 404, 422), [_path("id", RUN)])
+        },
+        "/api/benchmarks": {"get": _get("models", "What was measured", BENCHMARKS, "Benchmarks", (*SAFE, 404))},
         "/api/models/{version}/promote": {"post": _decide("Promote a version", PROMOTE)},
-        "/api/models/{version}/rollback": {"post": _decide("Go back to a version", ROLLBACK)},
+        "/api/models/{version}/rollback": {"post": _decide("Take a champion back", ROLLBACK)},
+        "/api/models/reload": {"post": _reload()},
     }
 
 
@@ -75,11 +78,29 @@ rest decides. Under pressure fewer steps are run, which `steps` and `accuracy` s
 BATCH = f"""The classes of up to {limits.BATCH} recordings. One that cannot be used has its refusal in its place; each
 answer is what the recording would get alone. Role: predictor."""
 SPIKES = """What the encoders make of a recording, before the network's delay taps. Role: predictor."""
-BENCHMARKS = "Each with its unit, provenance and source."
-PROMOTE = "It becomes the champion. Nobody promotes a model of their own. Role: reviewer."
-ROLLBACK = "The champion becomes this version again. Role: reviewer."
-RUN: Part = {"type": "string", "minLength": 1, "maxLength": 64}
-VERSION: Part = {"type": "string", "minLength": 1, "maxLength": 20}
+BENCHMARKS = "The chips side by side; each number with its unit, provenance and source. Role: viewer."
+RUNS = "From MLflow, newest first. Role: viewer."
+PROMOTE = """It becomes the champion if it passes the gate, and is served where the champion is. Nobody promotes a model
+of their own. Role: reviewer."""
+ROLLBACK = "This champion is taken back: the one before it is champion again, and served. Role: reviewer."
+RELOAD = "Load what the settings name now, after a promotion by the pipeline, say. Role: admin."
+RUN: Part = {"type": "string", "pattern": "^[0-9a-f]{32}$"}
+VERSION: Part = {"type": "string", "pattern": "^[1-9][0-9]{0,8}$"}
+PAGING: list[Part] = [
+    {"name": "limit", "in": "query", "schema": {"type": "integer", "minimum": 1, "maximum": 200, "default": 50}},
+    {
+        **{"name": "page", "in": "query", "description": "the `next_page` of another answer"},
+        "schema": {"type": "string", "pattern": "^[A-Za-z0-9+/=_-]{1,512}$"},
+    },
+]
+CHOICE: Part = {
+    "parameters": [
+        {
+            **{"name": "X-Model", "in": "header", "description": "which answers, where a challenger is served too"},
+            "schema": {"type": "string", "enum": ["champion", "challenger"]},
+        }
+    ]
+}
 
 
 def _post(summary: str, about: str, takes: str, body: Any, answers: str, given: Part, tag: str = "predict") -> Part:
@@ -106,13 +127,14 @@ def _example() -> Part:
         _path("label", {"type": "string", "enum": list(LABELS)}),
         {"name": "seed", "in": "query", "description": "another one for each", "schema": seed},
     ]
-    about = "All three senses, from the synthetic generator: nobody said or wrote it. Can be sent to `/v1/predict`."
+    about = """All three senses, from the synthetic generator: nobody said or wrote it. Can be sent to `/v1/predict`.
+Role: viewer."""
     return _get("try", "A made-up recording", about, "Recording", (*SAFE, 404, 422), parameters)
 
 
 def _pen(given: Part) -> Part:
     about = f"""A pen's path as an inertial sensor in it would feel it, computed as for the training recordings. Places
-in metres, within {examples.PAD_M:g} m. Answers a recording, which can be sent to `/v1/predict`."""
+in metres, within {examples.PAD_M:g} m. Answers a recording, which can be sent to `/v1/predict`. Role: predictor."""
     path = {"strokes": [{"x": [0.0, 0.0, 0.0, 0.0], "y": [0.016, 0.011, 0.005, 0.0]}], "sample_ms": 10, "gap_ms": 100}
     return _post("A drawing as a recording", about, "PenIn", path, "Recording", {}, "try")
 
@@ -125,7 +147,7 @@ def _ready() -> Part:
 
 
 def _metrics() -> Part:
-    about = "Prometheus' text. Not public unless the service is told so."
+    about = "Prometheus' text. Not public. Role: admin."
     found = _get("service", "Metrics", about, None)
     found["responses"]["200"] = {"description": "Metrics.", "content": {"text/plain": {"schema": {"type": "string"}}}}
     return found
@@ -140,11 +162,13 @@ def _stream() -> Part:
 
 
 def _decide(summary: str, about: str) -> Part:
-    return {
-        **{"tags": ["models"], "summary": summary, "description": about, "operationId": _id(summary), **_TOKEN},
-        "parameters": [_path("version", VERSION)],
-        "responses": {"200": _answer(None), **_refusals((*WITH_BODY, 404, 409))},
-    }
+    return _get("models", summary, about, "Decision", (*SAFE, 404, 409, 422), [_path("version", VERSION)])
+
+
+def _reload() -> Part:
+    found = _get("models", "Load the model anew", RELOAD, "Reloaded")
+    found["responses"]["409"] = {"description": "It could not be loaded: `why`.", "content": _content("Reloaded")}
+    return found
 
 
 _TOKEN: Part = {"security": [{}, {"token": []}]}

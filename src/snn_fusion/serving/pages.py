@@ -74,9 +74,9 @@ async def upgrade(request: Request) -> Response:
 
 
 ROUTES = [
-    Route("/", page),
-    Route("/page/{name}", part),
-    Route("/docs", docs),
-    Route("/openapi.json", document),
     Route("/v1/stream", upgrade),
+    Route("/openapi.json", document),
+    Route("/docs", docs),
+    Route("/page/{name}", part),
+    Route("/", page),
 ]

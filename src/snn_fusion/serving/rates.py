@@ -11,12 +11,7 @@ import math
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import cast
-
-from redis import RedisError
-from redis.asyncio import Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
+from typing import TYPE_CHECKING, cast
 
 from snn_fusion.errors import BadInput
 from snn_fusion.serving.logs import log
@@ -26,7 +21,6 @@ from snn_fusion.serving.tokens import Identity, revoked_token
 MOST = 10_000  # buckets that are kept
 WITHIN_S = 0.25  # Redis has to answer in
 PAUSE_S = 1.0  # after it did not, it is left alone for
-ONCE = Retry(NoBackoff(), 0)
 PREFIX = "snn-fusion:"
 # The same sum as Bucket.take, by Redis's clock: -1 for a revoked token, else the seconds to wait (0: go on).
 ASK = """
@@ -44,6 +38,9 @@ redis.call('HSET', KEYS[1], 'left', tostring(left), 'at', string.format('%.6f', 
 redis.call('PEXPIRE', KEYS[1], math.ceil(1000 * burst / rate) + 1000)
 return tostring(wait)
 """
+
+if TYPE_CHECKING:
+    from redis.asyncio import Redis
 
 
 @dataclass
@@ -74,14 +71,7 @@ class Rates:
 
     async def take(self, identity: Identity, writes: bool) -> None:
         """Count one request. Raises Problem: 429 too many, 401 revoked, 503 if it writes and Redis does not answer."""
-        try:
-            wait = await self._shared(identity) if self._redis else self._here(identity)
-        except (RedisError, OSError, TimeoutError) as error:
-            self._down_until = self.clock() + PAUSE_S
-            log.warning("redis does not answer", extra={"fields": {"error": type(error).__name__, "writes": writes}})
-            if writes:
-                raise Problem(503, "service", "cannot check the limits now", "try again", math.ceil(PAUSE_S)) from None
-            wait = self._here(identity)
+        wait = self._here(identity) if self._redis is None else await self._shared(self._redis, identity, writes)
         if wait > 0:
             limit = f"{self.rate:g} a second, {self.burst:g} at once"
             raise Problem(429, "requests", "too many of this identity", limit, math.ceil(wait))
@@ -102,21 +92,39 @@ class Rates:
             del kept[min(kept, key=lambda name: kept[name].at)]
         self._buckets = kept
 
-    async def _shared(self, identity: Identity) -> float:
-        if self.clock() < self._down_until:
-            raise TimeoutError
-        assert self._redis is not None
+    async def _shared(self, redis: Redis, identity: Identity, writes: bool) -> float:
+        from redis import RedisError
+
         keys = (f"{PREFIX}rate:{_short(identity.subject)}", f"{PREFIX}revoked:{identity.token}")
-        asked = self._redis.eval(ASK, 2, *keys, str(self.rate), str(self.burst))
-        wait = float(await cast(Awaitable[bytes], asked))
+        try:
+            if self.clock() < self._down_until:
+                raise TimeoutError
+            asked = redis.eval(ASK, 2, *keys, str(self.rate), str(self.burst))
+            wait = float(await cast(Awaitable[bytes], asked))
+        except (RedisError, OSError, TimeoutError) as error:
+            return self._without(identity, writes, error)
         if wait < 0:
             raise revoked_token()
         return wait
 
+    def _without(self, identity: Identity, writes: bool, error: Exception) -> float:
+        now = self.clock()
+        if now >= self._down_until:
+            self._down_until = now + PAUSE_S
+            log.warning("redis does not answer", extra={"fields": {"error": type(error).__name__}})
+        if writes:
+            raise Problem(503, "service", "cannot check the limits now", "try again", math.ceil(PAUSE_S))
+        return self._here(identity)
+
 
 def _connect(url: str) -> Redis:
+    from redis.asyncio import Redis  # only here: it takes a second to import
+    from redis.asyncio.retry import Retry
+    from redis.backoff import NoBackoff
+
+    once = Retry(NoBackoff(), 0)
     try:
-        return Redis.from_url(url, socket_timeout=WITHIN_S, socket_connect_timeout=WITHIN_S, retry=ONCE)
+        return Redis.from_url(url, socket_timeout=WITHIN_S, socket_connect_timeout=WITHIN_S, retry=once)
     except ValueError:  # whose text may quote a password
         raise BadInput("redis", "is not a URL of a Redis", "redis://[:PASSWORD@]HOST:PORT, or rediss://") from None
 

@@ -15,7 +15,6 @@ from snn_fusion.data.recording import Audio, Events, Imu, Sense, Signal
 from snn_fusion.encoding.encoder import Stream, channels
 from snn_fusion.encoding.spikes import Spikes
 from snn_fusion.errors import BadInput
-from snn_fusion.network.fusion import decide
 from snn_fusion.serving.model import Model
 from snn_fusion.serving.problems import invalid
 
@@ -28,10 +27,11 @@ class Step:
     scores: npt.NDArray[np.float32]
 
     def body(self, classes: tuple[str, ...]) -> dict[str, Any]:
-        best = int(decide(self.scores[None])[0])
-        others = np.delete(self.scores, best)
-        margin = float(self.scores[best] - others.max()) if len(others) else 0.0
-        scores = dict(zip(classes, (float(one) for one in self.scores), strict=True))
+        # Plain numbers: for ten values numpy lets go of the interpreter's lock, and waits to have it back.
+        values: list[float] = self.scores.tolist()
+        best = values.index(max(values))  # as `decide`: a tie goes to the lowest class
+        margin = values[best] - max(values[:best] + values[best + 1 :], default=values[best])
+        scores = dict(zip(classes, values, strict=True))
         return {"label": classes[best], "scores": scores, "margin": margin, "steps": self.step}
 
 

@@ -91,13 +91,13 @@ function tell(answer) {
   $("answer").textContent = answer.label;
   const senses = answer.senses.map((sense) => NAMES[sense]).join(", ");
   const rejected = Object.entries(answer.rejected).map(([sense, why]) => `${NAMES[sense]}: ${why}`).join("; ");
-  const { queue = 0, encode, infer } = answer.timing_ms;
+  const time = answer.timing_ms; // an answer from the cache took none
   const accuracy = answer.accuracy === null ? "not measured" : `${(100 * answer.accuracy).toFixed(1)} %`;
   const facts = [
     ["Margin", answer.margin.toFixed(2), "to the next score"],
     ["Decided by", senses, rejected],
     ["Steps", `${answer.steps} of ${answer.steps_total}`, answer.steps < answer.steps_total ? "fewer, under load" : ""],
-    ["Time", `${(queue + encode + infer).toFixed(1)} ms`, `encode ${encode.toFixed(1)}, infer ${infer.toFixed(1)}`],
+    ["Time", ...(time ? timed(time) : ["none", "from the cache"])],
     ["Test accuracy", accuracy, answer.accuracy === null ? "" : "of such answers"],
     ["Model", answer.model.version, `${answer.model.arithmetic}, ${answer.model.digest.slice(0, 12)}`],
   ];
@@ -108,6 +108,10 @@ function tell(answer) {
     return item;
   });
   $("facts").replaceChildren(...items);
+}
+
+function timed({ queue = 0, encode, infer }) {
+  return [`${(queue + encode + infer).toFixed(1)} ms`, `encode ${encode.toFixed(1)}, infer ${infer.toFixed(1)}`];
 }
 
 function showRasters() {

@@ -1,0 +1,142 @@
+"""`snn-fusion serve`: the service in a process of its own, checked before it starts, and ended with this one."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+from rich.console import Console
+
+from snn_fusion.config import load_params
+from snn_fusion.errors import BadInput, SnnFusionError
+from snn_fusion.registry import versions
+from snn_fusion.registry.embedded_airflow import program
+from snn_fusion.registry.processes import interruptible, running
+from snn_fusion.registry.tracking import connect
+from snn_fusion.serving import loopback
+from snn_fusion.serving.packaged import check, is_package
+from snn_fusion.serving.settings import PREFIX, Settings
+from snn_fusion.workspace import PACKAGE, Workspace, check_seal, disk_errors, project_root
+
+SERVICE = "snn_fusion.serving.service:SnnFusion"
+GRAPH = ("graph.nir", "graph.json", "weights.safetensors")  # network.graph.FILES, which would import torch first
+START_S = 120.0
+END_S = 40.0  # what is in flight gets so long, a body that arrives slowly among it
+ANY = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # where a service that listens everywhere is asked
+
+
+def serve(ws: Workspace, settings: Settings, host: str, port: int) -> None:
+    """Serve until Ctrl-C or SIGTERM, which let what is in flight end.
+
+    Raises BadInput if the model does not exist, does not fit, the port is taken, or `host` can be reached from
+    outside and no keys are set; SnnFusionError if the service ends by itself.
+    """
+    if not settings.keys:
+        loopback.check_hosts([host])
+    check_free(host, port)
+    what = check_model(ws, settings)
+    log, url = ws.path("logs", "serve.log"), f"http://{_bracketed(host)}:{port}"
+    with disk_errors(log):
+        log.parent.mkdir(parents=True, exist_ok=True)
+        output = log.open("w")
+    command = [program("bentoml"), "serve", SERVICE, "--host", host, "--port", str(port)]
+    env, console = environment(ws, settings), Console()
+    with output, interruptible(), contextlib.suppress(KeyboardInterrupt), running(command, env, output) as process:
+        try:
+            with console.status("starting"):
+                _until_ready(f"http://{_bracketed(ANY.get(host, host))}:{port}", process, log)
+            for line in (f"serving {what} as {settings.arithmetic} on {url}", f"log {log}; Ctrl-C ends it"):
+                console.print(line, markup=False, highlight=False, soft_wrap=True)
+            process.wait()
+        except KeyboardInterrupt:
+            console.print("stopping")
+            _end(process)
+            raise
+        raise _ended(process, log)
+
+
+def environment(ws: Workspace, settings: Settings) -> dict[str, str]:
+    """The settings as the service reads them; its caches and BentoML's folders in the workspace."""
+    ours = {f"{PREFIX}{name.upper()}": str(getattr(settings, name)) for name in Settings.__dataclass_fields__}
+    source = os.pathsep.join(filter(None, (str(PACKAGE.parent), os.environ.get("PYTHONPATH"))))
+    return {
+        **os.environ,
+        **ours,
+        "SNN_FUSION_HOME": str(ws.root),
+        "BENTOML_HOME": str(ws.path("bentoml")),
+        "BENTOML_DO_NOT_TRACK": "True",
+        "PYTHONPATH": source,
+    }
+
+
+def check_model(ws: Workspace, settings: Settings) -> str:
+    """What the settings name, for people. Raises BadInput if it does not exist, is damaged, or fits no artefact.
+
+    Nothing is built here: the service itself does that, and this takes none of its time.
+    """
+    folder = settings.folder
+    if folder is not None and is_package(folder):
+        return f"version {check(folder)['version']}, packaged"
+    if folder is not None:
+        what = str(folder)
+    else:
+        version = versions.find(connect(ws), load_params(project_root() / "params.yaml").registry.model, settings.model)
+        folder, what = versions.graph_folder(version, ws), str(version)
+    graph = check_seal(folder, GRAPH, "graph", "train", "restore the graph")
+    if settings.arithmetic != "float":
+        compiled, remedy = (
+            ws.path("compiled", settings.arithmetic),
+            f"snn-fusion compile --target {settings.arithmetic}",
+        )
+        if not (compiled / "compiled.json").is_file():
+            raise BadInput(compiled, "nothing is compiled there", f"run `{remedy}`")
+        if graph not in (compiled / "compiled.json").read_text():
+            raise BadInput(compiled, "is of another network", f"serve that one, or run `{remedy}`")
+    return what
+
+
+def check_free(host: str, port: int) -> None:
+    """Raises BadInput if nothing can listen there."""
+    try:
+        family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+    except socket.gaierror as error:
+        raise BadInput("--host", f"{host} is no address: {error.strerror}", "127.0.0.1, for instance") from None
+    except OSError as error:
+        remedy = f"end the program that uses it, or choose another: snn-fusion serve --port {port % 65535 + 1}"
+        raise BadInput("--port", f"{port} on {host} cannot be used: {error.strerror}", remedy) from None
+
+
+def _until_ready(url: str, process: subprocess.Popen[str], log: Path) -> None:
+    until = time.monotonic() + START_S
+    while time.monotonic() < until:
+        if process.poll() is not None:
+            raise _ended(process, log)
+        with contextlib.suppress(OSError), urllib.request.urlopen(f"{url}/ready", timeout=2):
+            return
+        time.sleep(0.1)
+    raise SnnFusionError(f"{url}: not ready after {START_S:.0f} s; see {log}")
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    """Ask the service to end; `running` kills what stays."""
+    process.terminate()
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(END_S)
+
+
+def _ended(process: subprocess.Popen[str], log: Path) -> SnnFusionError:
+    tail = "\n".join(log.read_text(errors="replace").splitlines()[-20:])
+    return SnnFusionError(f"the service ended with exit code {process.poll()}; the end of {log}:\n{tail}")
+
+
+def _bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
