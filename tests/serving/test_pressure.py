@@ -149,7 +149,9 @@ def test_under_pressure_an_answer_says_its_steps_and_their_accuracy(small_model:
     accuracy = {"imu": [step / STEPS for step in range(1, STEPS + 1)]}
     model = replace(altered(small_model, gate.wait), accuracy=accuracy)
     app = create(Settings(threads=1, pressure_ms=4000.0), lambda _: model)
+    gate.set()  # the service answers once before it is ready
     with TestClient(app, LOCAL) as client, ThreadPoolExecutor(14) as clients, contextlib.ExitStack() as on_the_way_out:
+        gate.clear()
         on_the_way_out.callback(gate.set)
         client.app.state.service.workers._mean = 0.8  # type: ignore[attr-defined]
         waiting: list[Any] = []
