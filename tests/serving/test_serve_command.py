@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import IO
 
 import httpx
+import psutil
 import pytest
 from typer.testing import CliRunner
 
@@ -65,17 +66,14 @@ def _first_line(out: IO[str]) -> str:
     return next((line.strip() for line in out if line.strip()), "")
 
 
-def test_it_says_where_it_listens_once_it_is_ready(started: Started, small_graph: Path) -> None:
+def test_it_says_where_it_listens_once_it_is_ready_and_its_first_answer_compiles_nothing(
+    started: Started, small_graph: Path
+) -> None:
     assert started.said == f"serving {small_graph} as float on {started.url}"
     assert httpx.get(f"{started.url}/ready", timeout=5).json()["ready"] is True
-    answer = httpx.post(f"{started.url}/v1/predict", json=as_json(made(CODE)), timeout=10)
-    assert answer.status_code == 200 and answer.json()["model"]["arithmetic"] == "float"
-
-
-def test_the_first_request_finds_everything_compiled(started: Started) -> None:
-    """What a compiler takes would be seconds; the fixture's answers came after the warm-up too."""
-    timing = httpx.post(f"{started.url}/v1/predict", json=as_json(made(CODE)), timeout=10).json()["timing_ms"]
-    assert timing["encode"] + timing["infer"] < 1000
+    answer = httpx.post(f"{started.url}/v1/predict", json=as_json(made(CODE)), timeout=10).json()
+    assert answer["model"]["arithmetic"] == "float"
+    assert answer["timing_ms"]["encode"] + answer["timing_ms"]["infer"] < 1000  # compiling takes seconds
 
 
 def test_its_log_and_its_caches_lie_in_the_workspace(started: Started) -> None:
@@ -116,6 +114,19 @@ def test_a_host_that_others_can_reach_needs_keys(workspace: Workspace, small_gra
 def test_a_model_that_is_not_there_is_named(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(URI, raising=False)
     assert "missing: this is not a whole graph" in refused(workspace, model="./nowhere").problem
+
+
+def test_a_version_that_is_not_registered_is_named_and_nothing_stays(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv(URI, raising=False)
+    port = free_port()
+    with pytest.raises(BadInput, match=r"no version or alias 'champion' .run `snn-fusion register`"):
+        serve(workspace, Settings(), "127.0.0.1", port)
+    with socket.socket() as probe:
+        assert probe.connect_ex(("127.0.0.1", port)) != 0
+    here = psutil.Process().children(recursive=True)
+    assert not [one for one in here if f"--port {port}" in " ".join(one.cmdline())]
 
 
 def test_a_graph_that_was_altered_is_refused(workspace: Workspace, small_graph: Path, tmp_path: Path) -> None:

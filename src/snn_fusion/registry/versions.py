@@ -97,8 +97,11 @@ def graph_folder(version: Version, ws: Workspace) -> Path:
             with disk_errors(kept):
                 building.mkdir(parents=True)
                 folder = Path(download_artifacts(uri, dst_path=str(building)))
-                if not kept.exists():
+                try:
                     folder.replace(kept)
+                except OSError:
+                    if not kept.exists():  # else another process was first
+                        raise
         except MlflowException as error:
             problem = f"its files cannot be had: {error}"
             raise BadInput(f"model {version.model}, {version}", problem, "register it again") from error

@@ -40,7 +40,7 @@ def serve(ws: Workspace, settings: Settings, host: str, port: int) -> None:
     if not settings.keys:
         loopback.check_hosts([host])
     check_free(host, port)
-    what = check_model(ws, settings)
+    what = check_model(ws, settings) if settings.folder else ""
     log, url = ws.path("logs", "serve.log"), f"http://{_bracketed(host)}:{port}"
     with disk_errors(log):
         log.parent.mkdir(parents=True, exist_ok=True)
@@ -50,6 +50,7 @@ def serve(ws: Workspace, settings: Settings, host: str, port: int) -> None:
     with output, interruptible(), contextlib.suppress(KeyboardInterrupt), running(command, env, output) as process:
         try:
             with console.status("starting"):
+                what = what or check_model(ws, settings)  # MLflow's import takes seconds, in which the service starts
                 _until_ready(f"http://{_bracketed(ANY.get(host, host))}:{port}", process, log)
             for line in (f"serving {what} as {settings.arithmetic} on {url}", f"log {log}; Ctrl-C ends it"):
                 console.print(line, markup=False, highlight=False, soft_wrap=True)
