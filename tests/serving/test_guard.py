@@ -211,7 +211,7 @@ def test_every_answer_has_the_security_headers(guarded: TestClient, path: str) -
 def test_a_crash_gives_500_with_the_correlation_id_and_nothing_else(
     guarded: TestClient, made: Signer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("snn_fusion.serving.app.predict", lambda *_: 1 // 0)
+    monkeypatch.setattr("snn_fusion.serving.answering.predict", lambda *_: 1 // 0)
     answer = guarded.post("/v1/predict", json=TONE, headers=made.bearer())
     assert answer.status_code == 500
     error = {"field": "service", "problem": "failed", "limit": "report it with the request_id"}

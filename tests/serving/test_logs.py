@@ -107,7 +107,7 @@ def test_a_crash_is_logged_with_its_place_and_correlation_id_but_not_with_its_te
         except ValueError as error:
             raise RuntimeError(MARKER) from error
 
-    monkeypatch.setattr("snn_fusion.serving.app.predict", crash)
+    monkeypatch.setattr("snn_fusion.serving.answering.predict", crash)
     answer = client.post("/v1/predict", json=TONE, headers=made.bearer())
     crashed, request = lines.all
     assert crashed["request_id"] == request["request_id"] == answer.headers["x-request-id"]

@@ -81,8 +81,9 @@ def test_a_failure_of_the_service_is_counted_as_500(small_model: Model) -> None:
         def rest(self) -> Any:
             raise RuntimeError("secret")
 
-    broken = replace(small_model, network=Broken())  # type: ignore[arg-type]
-    with TestClient(create(Settings(), lambda _: broken), LOCAL, raise_server_exceptions=False) as client:
+    app = create(Settings(), lambda _: small_model)
+    with TestClient(app, LOCAL, raise_server_exceptions=False) as client:
+        app.state.service.model = replace(small_model, network=Broken())  # type: ignore[arg-type]
         answer = client.post("/v1/predict", json=as_json(recording(1)))
         assert answer.status_code == 500 and "secret" not in answer.text
         assert value(client, "requests_total", route="/v1/predict", status="500") == 1

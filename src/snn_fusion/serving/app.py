@@ -245,6 +245,7 @@ ACCESS: dict[str, Role | None] = {
     "/v1/stream": Role.PREDICTOR,
     "/api/models/{version}/promote": Role.REVIEWER,
     "/api/models/{version}/rollback": Role.REVIEWER,
+    "/api/models/reload": Role.ADMIN,
     "/metrics": Role.ADMIN,
 }
 HANDLERS: Any = {Problem: on_problem, HTTPException: on_http}
