@@ -159,7 +159,8 @@ def stage(command: str, minutes: int, what: str, target: object = None, **option
     doc_md="""
 ### Retrain
 
-Recordings in, validated, encoded, trained, evaluated, run on each chip, registered, promoted if better, pushed, packaged.
+Recordings in, validated, encoded, trained, evaluated, run on each chip, registered, promoted if better, pushed, and the
+champion packaged.
 
 Runs every night and after `import_recordings` brought something new. Each task calls the command line that a person
 would use, with the same files below `SNN_FUSION_HOME`, and does nothing when its inputs have not changed: clear any

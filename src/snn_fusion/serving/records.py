@@ -81,9 +81,9 @@ class Records:
 
     def experiments(self, limit: int, page: str | None) -> dict[str, Any]:
         """The runs of the registry's experiment, newest first, and the next page's token. Raises Problem 422."""
+        client = self.client()
         from mlflow.exceptions import MlflowException
 
-        client = self.client()
         experiment = client.get_experiment_by_name(params().registry.experiment)
         if experiment is None:
             return {"experiments": [], "next_page": None}
@@ -93,14 +93,15 @@ class Records:
             if page and error.error_code == "INVALID_PARAMETER_VALUE":
                 raise invalid("page", "is no page", "the next_page of another answer, or leave it out") from None
             raise
-        return {"experiments": [_head(run) for run in runs], "next_page": runs.token or None}
+        return {"experiments": [_head(run) for run in runs], "next_page": _text(runs.token)}
 
     def experiment(self, run_id: str) -> dict[str, Any]:
         """One run: parameters, last metrics, tags. Raises Problem 404."""
+        client = self.client()
         from mlflow.exceptions import MlflowException
 
         try:
-            run = self.client().get_run(run_id)
+            run = client.get_run(run_id)
         except MlflowException as error:
             if error.error_code == "RESOURCE_DOES_NOT_EXIST":
                 raise Problem(404, "id", "there is no such experiment", "see /api/experiments") from None
@@ -122,6 +123,11 @@ class Records:
         except BadInput as error:
             raise Problem(404, "benchmarks", error.problem, "run `snn-fusion compare`") from None
         return {"source": source, **found}
+
+
+def _text(token: str | bytes | None) -> str | None:
+    """SQLite's store gives bytes."""
+    return token.decode() if isinstance(token, bytes) else token or None
 
 
 def _head(run: Run) -> dict[str, Any]:

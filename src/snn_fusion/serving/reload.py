@@ -33,6 +33,7 @@ class Reload:
                 return self._said(False) | {"why": str(error)}
             changed = _identity(model) != _identity(self.service.model)
             if changed:
+                await asyncio.to_thread(self.service.identity, model)  # reads all code: not in the first request
                 self.service.model = model
                 log.info("another model", extra={"fields": {"version": model.version, "digest": model.graph.digest}})
             return self._said(changed)

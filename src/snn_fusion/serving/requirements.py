@@ -31,11 +31,12 @@ def needed(lock: Path) -> str:
 
 
 def _entries(lock: str) -> dict[str, tuple[str, set[str]]]:
-    """Package -> its lines without comments, and which packages asked for it."""
-    found = {}
+    """Package -> its lines without comments, and which packages asked for it. It may be there once for each Python."""
+    found: dict[str, tuple[str, set[str]]] = {}
     for block in re.split(r"(?m)^(?=[a-z0-9])", lock):
         if name := re.match(r"([a-z0-9._-]+)==", block):
             lines = [line for line in block.splitlines() if line.strip() and not line.lstrip().startswith("#")]
             via = re.findall(r"(?m)^ +#(?: via)? +([a-z0-9._-]+)", block)
-            found[name[1]] = ("\n".join(lines) + "\n", set(via))
+            text, before = found.get(name[1], ("", set()))
+            found[name[1]] = (text + "\n".join(lines) + "\n", before | set(via))
     return found

@@ -1,0 +1,218 @@
+"""A registered version becomes a Bento that is served with nothing but what it lists, and refuses to be altered."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from snn_fusion.config import Params
+from snn_fusion.errors import BadInput
+from snn_fusion.network.graph import FILES
+from snn_fusion.registry.promote import promote
+from snn_fusion.registry.register import register
+from snn_fusion.registry.tracking import URI
+from snn_fusion.serving.package import package
+from snn_fusion.serving.packaged import check, load_package, seal
+from snn_fusion.serving.requirements import DIRECT, needed
+from snn_fusion.serving.sample import as_json
+from snn_fusion.serving.serve import GRAPH
+from snn_fusion.serving.warm import made
+from snn_fusion.workspace import Workspace
+from tests.registry.conftest import empty_store, params, put_data, put_evaluation, put_network, takes
+from tests.serving.running import STARTS_S, free_port
+
+__all__ = ["empty_store", "params", "takes"]  # fixtures
+ROOT = Path(__file__).resolve().parents[2]
+# What a Bento may consist of. HDF5 and safetensors hold arrays, and run nothing when they are read.
+PLAIN = {".py", ".css", ".js", ".html", ".json", ".nir", ".safetensors", ".txt", ".yaml", ".md", ".sh", ".template", ""}
+
+# Imported at the start of the service's processes: what the Bento does not list cannot be imported, nor our checkout.
+ONLY_WHAT_IS_LISTED = """
+import importlib.metadata, re, sys
+listed = set(LISTED) | {"pip", "torch"}
+owners = importlib.metadata.packages_distributions()
+
+class Unlisted:
+    def find_spec(self, name, path=None, target=None):
+        of = {re.sub("[-_.]+", "-", one.lower()) for one in owners.get(name.partition(".")[0], ())}
+        if of and not of & listed:
+            raise ModuleNotFoundError(f"{name} is not listed", name=name)
+
+sys.meta_path.insert(0, Unlisted())
+sys.path[:] = [one for one in sys.path if not one.endswith("/src")]
+"""
+
+
+@pytest.fixture(scope="module")
+def home(
+    tmp_path_factory: pytest.TempPathFactory, empty_store: Path, takes: Path, params: Params
+) -> Iterator[Workspace]:
+    """A champion, with its accuracy after each step."""
+    ws = Workspace(tmp_path_factory.mktemp("packaged") / "home")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SNN_FUSION_HOME", str(ws.root))
+        for name in (URI, "BENTOML_HOME"):
+            patch.delenv(name, raising=False)
+        ws.path("mlflow").mkdir(parents=True)
+        shutil.copyfile(empty_store, ws.path("mlflow", "mlflow.db"))
+        put_data(ws, takes)
+        put_network(ws, params, seed=1)
+        put_evaluation(ws)
+        evaluation = ws.path("evaluated", "evaluation.json")
+        by_step = {"accuracy_by_step": {"fused": [0.125] * params.encoding.steps}}
+        evaluation.write_text(json.dumps(json.loads(evaluation.read_text()) | by_step))
+        register(params, ws)
+        promote(params, ws)
+        yield ws
+
+
+@pytest.fixture(scope="module")
+def packaged(home: Workspace, params: Params) -> dict[str, Any]:
+    return package(params, home, "champion")
+
+
+@pytest.fixture(scope="module")
+def bento(packaged: dict[str, Any]) -> Path:
+    return Path(packaged["bento"])
+
+
+@pytest.fixture(scope="module")
+def built(bento: Path) -> list[Path]:
+    """Its files before it was served, which adds what is compiled."""
+    return [path for path in bento.rglob("*") if path.is_file()]
+
+
+def test_a_bento_answers_with_no_workspace_no_registry_and_only_the_packages_that_it_lists(
+    packaged: dict[str, Any], bento: Path, built: list[Path], home: Workspace, params: Params, tmp_path: Path
+) -> None:
+    listed = re.findall(r"(?m)^([a-z0-9._-]+)==", (bento / "src" / "requirements.txt").read_text())
+    (tmp_path / "sitecustomize.py").write_text(ONLY_WHAT_IS_LISTED.replace("LISTED", repr(listed), 1))
+    env = {
+        **{"PATH": os.environ["PATH"], "HOME": str(tmp_path), "PYTHONPATH": str(tmp_path)},
+        **{"BENTOML_HOME": str(home.path("bentoml")), "BENTOML_DO_NOT_TRACK": "True"},
+    }
+    port = free_port()
+    command = [str(Path(sys.executable).with_name("bentoml")), "serve", packaged["tag"]]
+    with (tmp_path / "log").open("w") as log:
+        options = ["--host", "127.0.0.1", "--port", str(port)]
+        process = subprocess.Popen(
+            command + options, env=env, cwd=tmp_path, stdout=log, stderr=log, start_new_session=True
+        )
+    try:
+        url = f"http://127.0.0.1:{port}"
+        _ready(url, process, tmp_path / "log")
+        answer = httpx.post(f"{url}/v1/predict", json=as_json(made(params.encoding)), timeout=30)
+        shown = httpx.get(f"{url}/v1/models", timeout=30).json()
+        runs = httpx.get(f"{url}/api/experiments", timeout=30)
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGTERM)
+        process.wait(30)
+    assert answer.status_code == 200, answer.text
+    model = {"version": "1", "digest": packaged["graph"], "arithmetic": "float"}
+    assert model.items() <= answer.json()["model"].items()
+    assert answer.json()["accuracy"] == 0.125
+    assert shown["served"]["version"] == "1" and shown["models"][0]["served"]
+    assert runs.status_code == 503 and "packaged" in runs.json()["error"]["problem"]
+
+
+def _ready(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
+    until = time.monotonic() + STARTS_S
+    while time.monotonic() < until and process.poll() is None:
+        with contextlib.suppress(httpx.TransportError):
+            if httpx.get(f"{url}/ready", timeout=2).status_code == 200:
+                return
+        time.sleep(0.1)
+    raise AssertionError(f"not ready:\n{log.read_text()[-3000:]}")
+
+
+def test_packaging_again_makes_nothing_and_names_the_same_bento(
+    packaged: dict[str, Any], home: Workspace, params: Params
+) -> None:
+    assert package(params, home, "1") == packaged | {"up_to_date": True}
+    assert packaged["tag"].startswith("snn-fusion:1-") and not packaged["up_to_date"]
+
+
+def test_nothing_in_a_bento_can_be_unpickled_and_no_vendors_wheel_is_in_it(bento: Path, built: list[Path]) -> None:
+    assert {path.suffix for path in built if path.name not in ("Dockerfile", "LICENSE", "digest")} <= PLAIN
+    assert "akida" not in (bento / "src" / "requirements.txt").read_text()
+
+
+def test_every_package_is_pinned_with_hashes(bento: Path) -> None:
+    text = (bento / "src" / "requirements.txt").read_text()
+    entries = [one for one in re.split(r"(?m)^(?=\S)", text) if one.strip()]
+    assert len(entries) > 50
+    for entry in entries:
+        assert re.match(r"[a-z0-9._-]+==\S+", entry) and "--hash=sha256:" in entry, entry
+    assert "airflow" not in text and "mlflow" not in text
+    lock = (ROOT / "requirements.lock").read_text()
+    assert all(line in lock for line in text.splitlines())
+
+
+def test_both_pythons_get_what_the_lock_has_for_them() -> None:
+    text = needed(ROOT / "requirements.lock")
+    for name in set(DIRECT) - {"torch"}:
+        of_lock = re.findall(rf"(?m)^{name}==\S+", (ROOT / "requirements.lock").read_text())
+        assert of_lock and re.findall(rf"(?m)^{name}==\S+", text) == of_lock
+
+
+def test_the_dockerfile_is_pinned_and_ends_as_a_user_without_rights(bento: Path) -> None:
+    text = (bento / "env" / "docker" / "Dockerfile").read_text().replace("\\\n", " ")
+    steps = [line.split(None, 1) for line in text.splitlines() if line and not line.startswith("#")]
+    bases = [rest for name, rest in steps if name == "FROM"]
+    assert len(bases) == 1 and re.fullmatch(r"python:3\.\d+\.\d+-slim-\w+ AS base-container", bases[0])
+    names = [name for name, _ in steps]
+    assert set(names) <= {"FROM", "ENV", "ARG", "RUN", "WORKDIR", "COPY", "EXPOSE", "USER", "ENTRYPOINT"}
+    assert names.count("ENTRYPOINT") == 1 and names[-1] == "ENTRYPOINT"
+    assert [rest for name, rest in steps if name == "USER"] == ["bentoml"]
+    runs = [rest for name, rest in steps if name == "RUN"]
+    assert not [run for run in runs if re.search(r"sudo|curl|wget|apt|\bcd\b|latest", run)]
+    for install in re.findall(r"pip install ([^&]*)", " && ".join(runs)):
+        assert "--no-cache-dir" in install and "--no-deps" in install
+        assert "--require-hashes -r ./src/requirements.txt" in install or re.search(r" torch==[\d.]+\s*$", install)
+    assert all(json.loads(rest) for name, rest in steps if name == "ENTRYPOINT")
+
+
+def test_a_file_that_was_changed_or_is_gone_is_refused(bento: Path, tmp_path: Path) -> None:
+    model = tmp_path / "model"
+    shutil.copytree(bento / "src" / "model", model)
+    assert load_package(model, "float").version == "1"
+    with pytest.raises(BadInput, match=r"holds nothing compiled for loihi2"):
+        load_package(model, "loihi2")
+    weights = model / "graph" / "weights.safetensors"
+    whole = weights.read_bytes()
+    weights.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    with pytest.raises(BadInput, match=r"weights.safetensors: is not as it was packaged"):
+        load_package(model, "float")
+    weights.unlink()
+    with pytest.raises(BadInput, match=r"weights.safetensors: is missing"):
+        check(model)
+    weights.write_bytes(whole)
+    about = json.loads((model / "package.json").read_text())
+    (model / "package.json").unlink()
+    seal(model, {"version": "1", "graph": "0" * 64})
+    with pytest.raises(BadInput, match=r"graph: is .*, not 000000000000"):
+        load_package(model, "float")
+    assert about["graph"] != "0" * 64
+
+
+def test_only_what_is_registered_can_be_packaged(home: Workspace, params: Params) -> None:
+    with pytest.raises(BadInput, match=r"no version or alias '9'"):
+        package(params, home, "9")
+
+
+def test_serving_checks_the_same_files_as_the_graph_has() -> None:
+    assert GRAPH == FILES
