@@ -1,6 +1,6 @@
 """`make bench`: the peers go into environments of their own, never into the project's.
 
-benchmarks/run.py [--only binning|encoding|engine|targets] [options, of the engine's table: --help]
+benchmarks/run.py [--only binning|encoding|engine|targets|serving] [options, of the engine's table: --help]
 """
 
 from __future__ import annotations
@@ -65,7 +65,11 @@ def targets(_: list[str]) -> int:
     return subprocess.call([sys.executable, str(HERE / "bench_targets.py")])
 
 
-PARTS = {"binning": binning, "encoding": encoding, "engine": engine, "targets": targets}
+def serving(options: list[str]) -> int:
+    return subprocess.call([sys.executable, str(HERE / "serving.py"), *options])
+
+
+PARTS = {"binning": binning, "encoding": encoding, "engine": engine, "targets": targets, "serving": serving}
 
 
 def main() -> int:

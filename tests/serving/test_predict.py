@@ -10,8 +10,11 @@ import msgspec
 import numpy as np
 import pytest
 
-from snn_fusion.data.recording import SENSES
+from snn_fusion.data.recording import SENSES, Audio
 from snn_fusion.encoding.encoder import encode
+from snn_fusion.network.fusion import decide
+from snn_fusion.serving.predict import predict
+from snn_fusion.serving.session import Step
 from tests.serving.made import CLASSES, CODE, MSGPACK, as_json, comparable, graph, packed, recording, taps
 
 SUBSETS = [some for n in (1, 2, 3) for some in combinations(SENSES, n)]
@@ -88,6 +91,21 @@ def test_recordings_may_be_shorter_or_longer_than_the_network_looks(client, seco
     signals = recording(8, seconds=seconds)
     wanted = graph().network.run(taps(signals), 1).potential[0, -1]
     np.testing.assert_allclose(list(by_json(client, signals)["scores"].values()), wanted, rtol=1e-5, atol=1e-5)
+
+
+def test_a_tie_goes_to_the_lowest_class_as_in_training() -> None:
+    for values in ([0.5, 2.0, 2.0], [1.0, 1.0, 1.0], [-3.0, -4.0, -3.0]):
+        scores = np.array(values, np.float32)
+        answer = Step(1, scores).body(("a", "b", "c"))
+        assert answer["label"] == "abc"[int(decide(scores[None])[0])]
+        assert answer["margin"] == 0
+
+
+def test_silence_after_a_sound_gives_the_bits_that_it_gives_without_short_cuts(client, small_model) -> None:
+    sound = recording(9, "audio", seconds=0.2)["audio"]
+    longer = Audio(np.concatenate([sound.samples, np.zeros(8000, np.float32)]), sound.rate)
+    alone = predict(small_model, {"audio": longer}).last
+    assert by_json(client, {"audio": longer})["scores"] == alone.body(CLASSES)["scores"]
 
 
 def test_a_silent_sense_is_rejected_and_the_others_decide(client) -> None:

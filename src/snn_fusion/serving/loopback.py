@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import ipaddress
 import os
 import socket
@@ -60,6 +61,7 @@ def check_request(scope: Scope) -> None:
         raise Problem(403, "Origin", "is another site", "pages of this service only")
 
 
+@functools.lru_cache(maxsize=256)  # each request asks three times, of the same few
 def _loopback(host: str) -> bool:
     if host.lower() == "localhost":
         return True
