@@ -44,9 +44,9 @@ class Workers:
 
     def __init__(self, count: int, pressure: float, worked: Callable[[list[float]], None] = lambda _: None) -> None:
         self.count, self.pressure, self._worked = count, pressure, worked
-        # Filters that ring out in silence come to numbers so small that a processor takes far longer for them (encoding a
-        # sound of half a second and as much silence: 4 ms instead of 0.5). As zero they change no spike: what encoders
-        # add to each power before the logarithm is more, and thresholds are far above.
+        # Filters that ring out in silence come to numbers so small that a processor takes far longer for them (half a
+        # second of sound and as much silence: 4 ms instead of 0.5). As zero they change no spike: what encoders add to
+        # each power before the logarithm is more, and thresholds are far above.
         self._pool = ThreadPoolExecutor(count, "infer", torch.set_flush_denormal, (True,))
         self._waiting: deque[_Job] = deque()
         self._busy = self._running = 0  # threads, and pieces of work in them
