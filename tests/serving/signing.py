@@ -14,6 +14,7 @@ from snn_fusion.serving.keys import make_key
 
 CLAIMS = {"iss": "snn-fusion", "aud": "snn-fusion", "sub": "anna", "role": "predictor", "jti": "token-1"}
 TONE = {"audio": {"samples": [(i % 20) / 20 - 0.5 for i in range(4000)], "rate": 8000}}
+ANOTHER = {"audio": {**TONE["audio"], "rate": 16_000}}  # no answer to it is kept
 
 
 class Signer:

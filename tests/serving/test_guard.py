@@ -20,7 +20,7 @@ from snn_fusion.serving.settings import Settings
 from snn_fusion.serving.tokens import Role
 from tests.serving.conftest import LOCAL
 from tests.serving.running import free_port
-from tests.serving.signing import TONE, Signer
+from tests.serving.signing import ANOTHER, TONE, Signer
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +87,8 @@ def test_a_route_that_is_not_in_the_table_needs_admin(
 
 def test_metrics_and_decisions_about_models_are_not_for_everyone() -> None:
     assert ACCESS["/metrics"] == Role.ADMIN
-    assert all(role == Role.REVIEWER for path, role in ACCESS.items() if path.startswith("/api/models/"))
+    assert all(role == Role.REVIEWER for path, role in ACCESS.items() if path.startswith("/api/models/{version}"))
+    assert ACCESS["/api/models/reload"] == Role.ADMIN
 
 
 @pytest.mark.parametrize("kid", ["old", "new"])
@@ -212,7 +213,7 @@ def test_a_crash_gives_500_with_the_correlation_id_and_nothing_else(
     guarded: TestClient, made: Signer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("snn_fusion.serving.answering.predict", lambda *_: 1 // 0)
-    answer = guarded.post("/v1/predict", json=TONE, headers=made.bearer())
+    answer = guarded.post("/v1/predict", json=ANOTHER, headers=made.bearer())
     assert answer.status_code == 500
     error = {"field": "service", "problem": "failed", "limit": "report it with the request_id"}
     assert answer.json() == {"error": error | {"request_id": answer.headers["x-request-id"]}}

@@ -14,7 +14,7 @@ from snn_fusion.serving import logs
 from snn_fusion.serving.app import create
 from snn_fusion.serving.model import Model
 from snn_fusion.serving.settings import Settings
-from tests.serving.signing import TONE, Signer
+from tests.serving.signing import ANOTHER, TONE, Signer
 
 MARKER = "payload-that-must-not-be-logged"
 
@@ -108,7 +108,7 @@ def test_a_crash_is_logged_with_its_place_and_correlation_id_but_not_with_its_te
             raise RuntimeError(MARKER) from error
 
     monkeypatch.setattr("snn_fusion.serving.answering.predict", crash)
-    answer = client.post("/v1/predict", json=TONE, headers=made.bearer())
+    answer = client.post("/v1/predict", json=ANOTHER, headers=made.bearer())
     crashed, request = lines.all
     assert crashed["request_id"] == request["request_id"] == answer.headers["x-request-id"]
     assert (crashed["level"], crashed["exception"]) == ("error", "builtins.RuntimeError")
