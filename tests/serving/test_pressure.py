@@ -290,7 +290,7 @@ def test_sigterm_turns_ready_red_and_whatever_was_taken_is_answered(pressed: str
         assert web.get(f"{pressed}/ready").status_code == 503
         assert web.post(f"{pressed}/v1/predict", json=body).status_code in (200, 429)  # sent before red was noticed
         found = [one.result() for one in in_flight]
-    assert {one.status_code for one in found} <= {200, 429} and found[0].status_code == 200
+    assert {200} <= {one.status_code for one in found} <= {200, 429}
     for answers in (one.json()["answers"] for one in found if one.status_code == 200):
         assert len(answers) == 64 and all("label" in one for one in answers)
 
