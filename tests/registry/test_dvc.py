@@ -20,6 +20,7 @@ from snn_fusion.registry.tracking import URI
 from snn_fusion.registry.versioning import dvc
 from snn_fusion.workspace import Workspace, remove_tree
 
+pytestmark = pytest.mark.xdist_group("dvc")  # one clone and one `dvc repro` for all of them
 ROOT = Path(__file__).resolve().parents[2]
 CLONED = (".dvc", "dvc.yaml", ".dvcignore", ".gitignore", "requirements.lock", "pyproject.toml", "toolchains")
 NOT_CLONED = shutil.ignore_patterns("__pycache__", "tmp", "cache", "config.local", ".venv")
