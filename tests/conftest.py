@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the command does, before torch is imported
 # Shared by all tests and what they start, for speed; the command has them in each workspace. "": beside the source, so
@@ -18,6 +19,10 @@ from snn_fusion.config import Params, load_params
 from snn_fusion.workspace import Workspace
 
 ROOT = Path(__file__).resolve().parent.parent
+
+# The first example of a property may compile, and cores are shared: how long one takes says nothing.
+settings.register_profile("here", deadline=None)
+settings.load_profile("here")
 
 
 @pytest.fixture(scope="session")
