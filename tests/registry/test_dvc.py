@@ -22,8 +22,8 @@ from snn_fusion.workspace import Workspace, remove_tree
 
 pytestmark = pytest.mark.xdist_group("dvc")  # one clone and one `dvc repro` for all of them
 ROOT = Path(__file__).resolve().parents[2]
-CLONED = (".dvc", "dvc.yaml", ".dvcignore", ".gitignore", "requirements.lock", "pyproject.toml", "toolchains")
-NOT_CLONED = shutil.ignore_patterns("__pycache__", "tmp", "cache", "config.local", ".venv")
+CLONED = (".dvc", "dvc.yaml", ".dvcignore", ".gitignore", "requirements.lock", "pyproject.toml")
+NOT_CLONED = shutil.ignore_patterns("__pycache__", "tmp", "cache", "config.local")
 SMALL: Mapping[str, Mapping[str, Any]] = {
     "data": {"sources": ["lab"], "validation_share": 0.2},
     "validation": {"max_drift": 100.0, "max_class_ratio": 10.0},
