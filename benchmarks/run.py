@@ -1,6 +1,6 @@
 """`make bench`: the peers go into environments of their own, never into the project's.
 
-benchmarks/run.py [--only binning|encoding|engine|targets|serving] [options, of the engine's table: --help]
+benchmarks/run.py [--only binning|encoding|engine|targets|serving] [options: --help after --only]
 """
 
 from __future__ import annotations
@@ -61,8 +61,8 @@ def engine(options: list[str]) -> int:
     return subprocess.call([sys.executable, "-m", "engine", *options], env={**os.environ, "PYTHONPATH": path})
 
 
-def targets(_: list[str]) -> int:
-    return subprocess.call([sys.executable, str(HERE / "bench_targets.py")])
+def targets(options: list[str]) -> int:
+    return subprocess.call([sys.executable, str(HERE / "bench_targets.py"), *options])
 
 
 def serving(options: list[str]) -> int:
@@ -76,9 +76,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(add_help=False)
     parser.add_argument("--only", choices=list(PARTS))
     asked, options = parser.parse_known_args()
-    if {"-h", "--help"} & set(options):
+    if {"-h", "--help"} & set(options) and not asked.only:
         print(__doc__)
-        return engine(options)
+        return 0
     return max(PARTS[name](options) for name in ([asked.only] if asked.only else PARTS))
 
 

@@ -19,6 +19,7 @@ import numpy as np
 from engine.machine import describe
 from rich.console import Console
 from rich.table import Table
+from section import RESULTS, replace
 from serving_load import Load, Requests, Running, ask, running
 
 from snn_fusion.data.manifest import load, read_manifest
@@ -28,7 +29,6 @@ from snn_fusion.serving.predict import predict
 from snn_fusion.workspace import Workspace
 
 CLIENTS, SOUNDS, RATE = 16, 64, 8000
-DOCS = Path(__file__).resolve().parent.parent / "docs" / "results.md"
 BEGIN, END = '<!-- serving: make bench ARGS="--only serving --write" -->', "<!-- /serving -->"
 PLAIN, JSON, PACKED = "plain BentoML and snnTorch, JSON", "service, JSON", "service, packed MessagePack"
 GRAPH_FOR_PLAIN = "PLAIN_SERVICE_GRAPH"
@@ -163,12 +163,6 @@ def section(found: dict[str, Found], reached: list[tuple[str, str, str, bool]], 
     )
 
 
-def write(text: str) -> None:
-    before, _, rest = DOCS.read_text().partition(BEGIN)
-    after = rest.partition(END)[2] or "\n"
-    DOCS.write_text(f"{before.rstrip()}\n\n{BEGIN}\n{text}\n{END}{after}")
-
-
 def show(head: list[str], body: list[list[str]]) -> None:
     table = Table(*head, box=None)
     for cells in body:
@@ -197,7 +191,7 @@ def main() -> int:
     show(HEAD, rows(found))
     show(["", "wanted", "reached", ""], [[*one, "✓" if good else "✗"] for *one, good in reached])
     if options.write:
-        write(section(found, reached, options.rounds))
+        replace(RESULTS, BEGIN, END, section(found, reached, options.rounds))
     return 0 if all(good for *_, good in reached) else 1
 
 

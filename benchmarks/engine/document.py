@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from section import replace
+
 from engine import pictures
 from engine.report import Report, goal_cells, goals, markdown, notes, times
 from snn_fusion.benchmark.style import house_style, png
 
 BEGIN, END = "<!-- engine: make bench ARGS=--write -->", "<!-- /engine -->"
-TITLE = "# The event-driven engine\n\n"
+TITLE = "# The event-driven engine"
 
 
 def write(report: Report, docs: Path) -> list[Path]:
@@ -22,15 +24,9 @@ def write(report: Report, docs: Path) -> list[Path]:
         if report.cost:
             written.append(images / "engine_cost.png")
             written[3].write_bytes(png(pictures.cost(report.cost), dpi=110))
-    _replace(written[0], section(report))
-    _replace(written[1], summary(report))
+    replace(written[0], BEGIN, END, section(report), TITLE)
+    replace(written[1], BEGIN, END, summary(report))
     return written
-
-
-def _replace(page: Path, text: str) -> None:
-    before, _, rest = (page.read_text() if page.exists() else TITLE).partition(BEGIN)
-    after = rest.partition(END)[2] or "\n"
-    page.write_text(f"{before}{BEGIN}\n{text}\n{END}{after}")
 
 
 def summary(report: Report) -> str:

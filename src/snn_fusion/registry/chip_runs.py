@@ -36,11 +36,12 @@ def children(client: MlflowClient, experiment: str, parent: str) -> list[str]:
     return [str(run.info.run_id) for run in found]
 
 
-def artefacts(client: MlflowClient, version: Version, ws: Workspace) -> dict[str, Path]:
-    """What was compiled of a version for each target, as it was registered, in the workspace's cache."""
+def artefacts(client: MlflowClient, version: Version, ws: Workspace, only: str | None = None) -> dict[str, Path]:
+    """What was compiled of a version for each target (or one), as it was registered, in the workspace's cache."""
     experiment = client.get_run(version.run_id).info.experiment_id
+    measured = f"tags.`{PARENT}` = '{version.run_id}' and tags.state = 'measured'"
     found = {}
-    for run in client.search_runs([experiment], f"tags.`{PARENT}` = '{version.run_id}' and tags.state = 'measured'"):
+    for run in client.search_runs([experiment], measured + (f" and tags.target = '{only}'" if only else "")):
         found[run.data.tags["target"]] = versions.run_file(replace(version, run_id=run.info.run_id), "artefact", ws)
     return found
 

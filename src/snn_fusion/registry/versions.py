@@ -96,12 +96,7 @@ def graph_folder(version: Version, ws: Workspace) -> Path:
         try:
             with disk_errors(kept):
                 building.mkdir(parents=True)
-                folder = Path(download_artifacts(uri, dst_path=str(building)))
-                try:
-                    folder.replace(kept)
-                except OSError:
-                    if not kept.exists():  # else another process was first
-                        raise
+                _keep(Path(download_artifacts(uri, dst_path=str(building))), kept)
         except MlflowException as error:
             problem = f"its files cannot be had: {error}"
             raise BadInput(f"model {version.model}, {version}", problem, "register it again") from error
@@ -111,18 +106,34 @@ def graph_folder(version: Version, ws: Workspace) -> Path:
 
 
 def run_file(version: Version, name: str, ws: Workspace) -> Path:
-    """A file that was logged with the version's run, as a local path. Raises BadInput if there is none."""
+    """A file or folder that was logged with the version's run, in the cache. Raises BadInput if there is none."""
     from mlflow.artifacts import download_artifacts
     from mlflow.exceptions import MlflowException
 
-    destination = ws.path("cache", "runs", version.run_id)
+    kept = ws.path("cache", "runs", version.run_id, name)
+    if kept.exists():
+        return kept
+    building = kept.with_name(f".{kept.name}.{os.getpid()}")
     try:
-        with disk_errors(destination):
-            destination.mkdir(parents=True, exist_ok=True)
-            return Path(download_artifacts(run_id=version.run_id, artifact_path=name, dst_path=str(destination)))
+        with disk_errors(kept):
+            building.mkdir(parents=True)
+            found = Path(download_artifacts(run_id=version.run_id, artifact_path=name, dst_path=str(building)))
+            _keep(found, kept)
     except (MlflowException, OSError) as error:
         problem = f"its run {version.run_id} has no {name}: {error}"
         raise BadInput(f"model {version.model}, {version}", problem, "register it again") from error
+    finally:
+        remove_tree(building)
+    return kept
+
+
+def _keep(found: Path, kept: Path) -> None:
+    """Whole or not at all; another process may have been first."""
+    try:
+        found.replace(kept)
+    except OSError:
+        if not kept.exists():
+            raise
 
 
 def _version(found: ModelVersion) -> Version:

@@ -10,6 +10,7 @@ from snn_fusion.errors import BadInput
 from snn_fusion.network.graph import Graph
 from snn_fusion.registry import rates, versions
 from snn_fusion.registry.tracking import connect
+from snn_fusion.serving.compiled import compiled
 from snn_fusion.serving.model import Model, chip_model, float_model
 from snn_fusion.serving.packaged import is_package, load_package
 from snn_fusion.serving.settings import Settings, folder_of
@@ -37,7 +38,7 @@ def named(name: str, arithmetic: str) -> Model:
     folder = folder_of(name)
     if folder is not None and is_package(folder):
         return load_package(folder, arithmetic)
-    ws, evaluation, logged = Workspace.default(), None, None
+    ws, version, evaluation, logged = Workspace.default(), None, None, None
     if folder is None:
         version = versions.find(connect(ws), load_params(project_root() / "params.yaml").registry.model, name)
         folder, name = versions.graph_folder(version, ws), version.number
@@ -45,19 +46,12 @@ def named(name: str, arithmetic: str) -> Model:
         logged = logged_rates(version, ws)
     else:
         name = folder.name
-    made = _model(folder, name, arithmetic, evaluation, ws)
-    return replace(made, profile=_profile(made.graph, logged, ws))
-
-
-def _model(folder: Path, name: str, arithmetic: str, evaluation: Path | None, ws: Workspace) -> Model:
     if arithmetic == "float":
-        return float_model(folder, name, evaluation)
-    compiled = ws.path("compiled", arithmetic)
-    made = chip_model(folder, name, compiled, evaluation)
-    of = (compiled / "compiled.json").read_text()
-    if made.graph.digest not in of:
-        raise BadInput(compiled, "is of another network", f"run `snn-fusion compile --target {arithmetic}`")
-    return made
+        made = float_model(folder, name, evaluation)
+    else:
+        digest = (folder / "digest").read_text().strip()  # which is held to the graph when that is loaded
+        made = chip_model(folder, name, compiled(ws, digest, arithmetic, version), evaluation)
+    return replace(made, profile=_profile(made.graph, logged, ws))
 
 
 def logged_rates(version: versions.Version, ws: Workspace) -> Path | None:

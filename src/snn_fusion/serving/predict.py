@@ -53,7 +53,7 @@ def predict(model: Model, given: Mapping[Sense, Signal], steps: int | None = Non
     session = Session(model, given, steps)
     session.push({sense: _until(one, session.most * model.graph.encoding.step_ms) for sense, one in given.items()})
     session.close()
-    return concluded(session, session.steps()[-1])
+    return concluded(session, session.last())
 
 
 def concluded(session: Session, last: Step) -> Answer:

@@ -20,6 +20,7 @@ from snn_fusion.registry.embedded_airflow import program
 from snn_fusion.registry.processes import interruptible, running
 from snn_fusion.registry.tracking import connect
 from snn_fusion.serving import loopback
+from snn_fusion.serving.compiled import compiled
 from snn_fusion.serving.packaged import check, is_package
 from snn_fusion.serving.settings import PREFIX, Settings
 from snn_fusion.workspace import PACKAGE, Workspace, check_seal, disk_errors, project_root
@@ -84,6 +85,7 @@ def check_model(ws: Workspace, settings: Settings) -> str:
     folder = settings.folder
     if folder is not None and is_package(folder):
         return f"version {check(folder)['version']}, packaged"
+    version = None
     if folder is not None:
         what = str(folder)
     else:
@@ -91,14 +93,7 @@ def check_model(ws: Workspace, settings: Settings) -> str:
         folder, what = versions.graph_folder(version, ws), str(version)
     graph = check_seal(folder, GRAPH, "graph", "train", "restore the graph")
     if settings.arithmetic != "float":
-        compiled, remedy = (
-            ws.path("compiled", settings.arithmetic),
-            f"snn-fusion compile --target {settings.arithmetic}",
-        )
-        if not (compiled / "compiled.json").is_file():
-            raise BadInput(compiled, "nothing is compiled there", f"run `{remedy}`")
-        if graph not in (compiled / "compiled.json").read_text():
-            raise BadInput(compiled, "is of another network", f"serve that one, or run `{remedy}`")
+        compiled(ws, graph, settings.arithmetic, version)
     return what
 
 

@@ -72,19 +72,29 @@ class Session:
                 self._add(sense, np.zeros((left, channels(self.code, sense)), bool))
 
     def steps(self) -> list[Step]:
-        """The answers after all steps that can be run now."""
+        """The answer after each step that can be run now."""
+        first = self.done
+        return [Step(first + i + 1, potential) for i, potential in enumerate(self._run())]
+
+    def last(self) -> Step:
+        """The answer after all steps that can be run now, of which there must be one."""
+        potential = self._run()[-1]
+        return Step(self.done, potential)
+
+    def _run(self) -> npt.NDArray[np.float32]:
+        """The readout's potentials after each step that can be run now, (steps, classes)."""
         ready = min((len(rows) for rows in self.waiting.values()), default=0)
         ready = min(ready, self.most - self.done)
         if ready <= 0:
-            return []
+            return np.zeros((0, len(self.model.classes)), np.float32)
         rows = {s: Spikes.from_dense(one[:ready]) for s, one in self.waiting.items()}
         self.waiting = {s: one[ready:] for s, one in self.waiting.items()}
         for sense, one in rows.items():
             self.spikes[sense] += len(one.index)
         with self._timed("infer"):
             potentials = self.model.network.advance(self.state, rows, ready)
-        first, self.done = self.done, self.done + ready
-        return [Step(first + i + 1, potential) for i, potential in enumerate(potentials)]
+        self.done += ready
+        return potentials
 
     @property
     def over(self) -> bool:
