@@ -116,7 +116,7 @@ def create(
         tried = challenger(settings) if challenger else None
         app.state.service = service = Service(settings, fresh(load, settings), tried)
         app.state.reload = Reload(service, load)
-        gc.freeze()  # to look through what is here already for garbage would stop all requests for 0.2 s, again and again
+        gc.freeze()  # to look for garbage in what is here already would stop all requests for 0.2 s, again and again
         with on_sigterm(service.drain, settings.drain_s):
             yield
         await service.close()
