@@ -1,4 +1,4 @@
-"""Which artefact a chip's arithmetic is run from: the one that was registered with the version, else the workspace's."""
+"""What a chip's arithmetic is run from: the artefact that was registered with the version, else the workspace's."""
 
 import json
 import shutil

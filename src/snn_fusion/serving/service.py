@@ -1,4 +1,7 @@
-"""The BentoML service: one process, one mounted application. `snn-fusion serve` starts it."""
+"""The BentoML service: one process, one mounted application. `snn-fusion serve` starts it.
+
+BentoML's supervisor imports this too, and only the process that it starts needs the application: hence the late import.
+"""
 
 from __future__ import annotations
 
@@ -15,8 +18,6 @@ import click
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from snn_fusion.serving import logs, loopback
-from snn_fusion.serving.app import create
-from snn_fusion.serving.load import challenger, load
 from snn_fusion.serving.settings import Settings
 
 # Seconds after which a thread gives the interpreter to the next: the loop that reads and writes waits for one that
@@ -26,7 +27,6 @@ settings = Settings.from_environment()
 asked = click.get_current_context(silent=True)  # of `serve`, before it opens a socket and starts workers
 if not settings.keys and asked and asked.params.get("host"):
     loopback.check_hosts([asked.params["host"]])
-app = create(settings, load, challenger)
 logs.setup()
 
 
@@ -39,6 +39,12 @@ class Outermost(bentoml.Service[Any]):
     """
 
     def to_asgi(self, is_main: bool = True) -> ASGIApp:
+        from snn_fusion.serving.app import create
+        from snn_fusion.serving.load import challenger, load
+
+        logs.setup()  # again: what was imported since has loggers too
+        app = create(settings, load, challenger)
+        self.mount_asgi_app(app, path="/")  # so that it starts and ends with the service
         bento = super().to_asgi(is_main)
 
         async def outermost(scope: Scope, receive: Receive, send: Send) -> None:
@@ -47,7 +53,6 @@ class Outermost(bentoml.Service[Any]):
         return outermost
 
 
-@bentoml.asgi_app(app, path="/")  # so that it starts and ends with the service
 @bentoml.service(name="snn-fusion", workers=1, metrics={"enabled": False}, service_class=Outermost)
 class SnnFusion:
     """The champion, answering raw recordings of a microphone, an event camera and a tactile/IMU sensor."""
