@@ -157,6 +157,15 @@ def test_too_many_requests_get_429_and_when_to_come_again(small_model: Model, ma
         assert one.get("/health").status_code == 200
 
 
+def test_a_batch_counts_as_many_requests_as_it_holds_recordings(small_model: Model, made: Signer) -> None:
+    with client(small_model, keys=str(made.keys), rate=0.1, burst=2) as one:
+        batch = one.post("/v1/predict/batch", json={"recordings": [TONE] * 4}, headers=made.bearer())
+        assert [answer["label"] for answer in batch.json()["answers"]]
+        refused = one.post("/v1/predict", json=TONE, headers=made.bearer())
+        assert refused.status_code == 429
+        assert 29 <= int(refused.headers["retry-after"]) <= 30
+
+
 def test_without_redis_a_write_is_refused_and_a_prediction_is_not(
     small_model: Model, made: Signer, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -23,7 +23,7 @@ from snn_fusion.serving.cache import Cache, InMemory, InRedis, content_digest, i
 from snn_fusion.serving.canary import HEADER, Canary
 from snn_fusion.serving.drain import on_sigterm
 from snn_fusion.serving.drift import Watch
-from snn_fusion.serving.guard import Guard, configured
+from snn_fusion.serving.guard import LOCAL, Guard, configured
 from snn_fusion.serving.metrics import Metrics, State, exposed
 from snn_fusion.serving.model import Model
 from snn_fusion.serving.observe import Observed
@@ -115,7 +115,7 @@ def create(
             loopback.check_hosts(loopback.listening())
         tried = challenger(settings) if challenger else None
         app.state.service = service = Service(settings, fresh(load, settings), tried)
-        app.state.reload = Reload(service, load)
+        app.state.reload, app.state.rates = Reload(service, load), rates
         gc.freeze()  # to look for garbage in what is here already would stop all requests for 0.2 s, again and again
         with on_sigterm(service.drain, settings.drain_s):
             yield
@@ -150,6 +150,8 @@ async def predict_batch(request: Request) -> Response:
     batch: Batch = await service.workers.run(lambda: decode(content, kind, Batch))
     if not 1 <= len(batch.recordings) <= limits.BATCH:
         raise invalid("recordings", f"{len(batch.recordings)} recordings", f"1 ... {limits.BATCH}")
+    if len(batch.recordings) > 1 and request.state.identity is not LOCAL:
+        await request.app.state.rates.owe(request.state.identity, len(batch.recordings) - 1)
     digest, steps = content_digest(content, kind), share(service)
     service.canary.choose(service.model, digest, wanted)  # a header that means nothing is the whole batch's problem
 
