@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from rich.console import Console
 
 from snn_fusion.benchmark import chip_stage, left_out
@@ -29,11 +30,14 @@ from snn_fusion.encoding.store import write
 from snn_fusion.errors import BadInput
 from snn_fusion.network.graph import load_graph
 from snn_fusion.targets import stage
+from snn_fusion.targets.akida import tune as windowed
+from snn_fusion.targets.akida.collapsed import Collapsed
 from snn_fusion.targets.artefact import save_artefact
 from snn_fusion.targets.compile import lowered, read_program, target
 from snn_fusion.targets.contract import Artefact
 from snn_fusion.targets.fidelity import allowed
-from snn_fusion.targets.present import SPIKES
+from snn_fusion.targets.present import SPIKES, windows
+from snn_fusion.targets.program_file import save_program
 from snn_fusion.workspace import Workspace
 
 from .test_report import Reader
@@ -233,10 +237,34 @@ def test_a_condition_left_out_is_said_on_terminal_and_page_and_lets_the_network_
     assert said in text.getvalue()
 
 
-def test_a_network_of_windows_is_not_tested_on_speakers_left_out(params: Params, ported: Workspace) -> None:
+def test_a_chip_whose_own_networks_were_not_made_says_so(params: Params, ported: Workspace) -> None:
     put_left_out(params, ported)
     found = left_out.on_speakers(params, ported, target("akida"), {"kind": "windows"})
-    assert found == ({}, {LEFT_OUT: left_out.OF_WINDOWS})
+    assert found == ({}, {LEFT_OUT: left_out.NOT_TAUGHT})
+
+
+def test_a_chip_with_a_network_of_its_own_runs_the_one_that_was_taught_without_the_speaker(
+    params: Params, ported: Workspace
+) -> None:
+    put_left_out(params, ported)
+    graph = load_graph(ported.path("trained", "graph"))
+    how, chance = windowed.presentation(graph), torch.Generator().manual_seed(0)
+    network = Collapsed(how, len(graph.classes), chance)
+    shown = {s: torch.randint(4, (8, how.windows, n), generator=chance) for s, n in how.channels.items()}
+    network.calibrate({s: counts.float() for s, counts in shown.items()})
+    made = windowed.versions(network.program(how.window * graph.encoding.step_ms / 1000), how)
+    for name in ("s0", "s1"):
+        for one, (program, way) in made.items():
+            save_program(ported.path("left_out", name, "tuned", one), program, {"presentation": windows(way)})
+    found, version2 = (
+        left_out.on_speakers(params, ported, target(name), {"kind": "windows"}) for name in ("akida", "akida2")
+    )
+    assert found == version2  # two forms of the same network
+    fidelity, why_not = found
+    assert why_not == {} and list(fidelity) == [LEFT_OUT, *(f"{LEFT_OUT}_{level}" for level in ("n1", "n2", "n3"))]
+    assert fidelity[LEFT_OUT]["audio"]["n"] == 20 and fidelity[LEFT_OUT]["audio"]["rate_cosine"] == {}
+    floats, _ = left_out.on_speakers(params, ported, target("loihi2"), SPIKES)
+    assert fidelity[LEFT_OUT]["audio"]["float"] == floats[LEFT_OUT]["audio"]["float"]
 
 
 def test_networks_without_a_speaker_must_be_there_and_of_this_recipe(params: Params, ported: Workspace) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,8 @@ from snn_fusion.encoding.stage import encode
 from snn_fusion.encoding.store import SpikeStore
 from snn_fusion.errors import BadInput
 from snn_fusion.network.graph import load_graph
+from snn_fusion.targets.akida.tune import tune as teach
+from snn_fusion.targets.program_file import load_program
 from snn_fusion.training.stage import train
 from snn_fusion.validation.stage import validate
 from snn_fusion.workspace import Workspace
@@ -64,6 +67,8 @@ def test_each_network_is_what_train_makes_of_all_but_the_speaker(
     workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("snn_fusion.encoding.cache.worker_pool", ThreadPoolExecutor)  # processes take seconds to start
+    monkeypatch.setattr("snn_fusion.benchmark.speakers._taught", lambda: True)  # which needs no SDK
+    monkeypatch.setattr("snn_fusion.targets.akida.tune.tune", partial(teach, epochs=1))
     imported(workspace, tmp_path / "lab", ANN, BOB)
     params = small()
     assert speakers(params, workspace) == {"speakers": {ANN: 50, BOB: 50}, "up_to_date": False}
@@ -77,6 +82,8 @@ def test_each_network_is_what_train_makes_of_all_but_the_speaker(
         examples = SpikeStore.open(folder / "examples" / "audio.arrow")
         assert examples.channels == channels(params.encoding, "audio") and 0 < len(examples) <= 50
         assert len(examples.take(np.arange(len(examples))).index) > 0
+        taught, how = load_program(folder / "tuned" / "akida2")
+        assert how["presentation"]["kind"] == "windows" and {p.name for p in taught} >= {"audio", "joint", "readout"}
     for stage in (validate, encode, train):  # the same by hand
         stage(small(split=f"leave-out:{ANN}"), workspace)
     wanted = load_graph(workspace.path("trained", "graph")).weights_digest

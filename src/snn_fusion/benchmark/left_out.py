@@ -23,9 +23,10 @@ from snn_fusion.network.graph import Graph, load_graph
 from snn_fusion.targets.compile import lowered, read_program
 from snn_fusion.targets.contract import Array, Target
 from snn_fusion.targets.present import SPIKES, present
+from snn_fusion.targets.program_file import is_program, load_program
 from snn_fusion.workspace import Workspace
 
-OF_WINDOWS = "it runs a network of windows instead, which would have to be trained for each speaker anew"
+NOT_TAUGHT = "its own networks were not made: it was not installed when the stage `speakers` ran"
 Fidelity = dict[str, dict[str, Any]]
 
 
@@ -37,8 +38,11 @@ def on_speakers(
     Raises BadInput if the stage `speakers` was not run for these parameters and recordings.
     """
     content = read_left_out(params, ws)
-    if why := content["not_measured"] or (OF_WINDOWS if presentation["kind"] == "windows" else None):
+    if why := content["not_measured"]:
         return {}, {LEFT_OUT: why}
+    own = [is_program(ws.path(STAGE, one["folder"], "tuned", target.name)) for one in content["networks"]]
+    if presentation["kind"] == "windows" and not all(own):
+        return {}, {LEFT_OUT: NOT_TAUGHT}
     ported = {one["speaker"]: _ported(params, ws, target, one) for one in content["networks"]}
     most = params.targets.max_drop
     return {one.name: {"audio": _pooled(ported, level, most)} for level, one in SPEAKER_CONDITIONS.items()}, {}
@@ -46,8 +50,8 @@ def on_speakers(
 
 def read_left_out(params: Params, ws: Workspace) -> dict[str, Any]:
     """left_out.json. Raises BadInput if it is not there, or of another recipe."""
-    made_from, now = dict(ws.stamp(STAGE)["inputs"]), recipe(params, ws)
-    if made_from != SKIP and {**made_from, "code": ""} != {**now, "code": ""}:
+    made_from, now = ws.stamp(STAGE)["inputs"], recipe(params, ws)
+    if made_from != SKIP and any(made_from.get(name) != now[name] for name in ("recordings", "params")):
         problem = "was made with other recordings or parameters"
         raise BadInput(ws.path(STAGE), problem, "run `snn-fusion speakers` (with --skip the condition is left out)")
     content: dict[str, Any] = json.loads(ws.path(STAGE, SAID).read_text())
@@ -58,8 +62,12 @@ def _ported(params: Params, ws: Workspace, target: Target, one: Mapping[str, Any
     """One speaker's network, compiled with scales from training recordings, beside itself in floating point."""
     folder = ws.path(STAGE, one["folder"])
     graph = load_graph(folder / "graph")
-    examples = _examples(folder / "examples", graph)
-    artefact, _ = lowered(target, read_program(folder / "graph")[0], examples, {"presentation": SPIKES})
+    if is_program(own := folder / "tuned" / target.name):
+        program, meta = load_program(own)
+        how = meta["presentation"]
+    else:
+        program, how = read_program(folder / "graph")[0], SPIKES
+    artefact, _ = lowered(target, program, _examples(folder / "examples", graph, how), {"presentation": how})
     tested = TestSet.of(graph, read_manifest(folder / "recordings.parquet"), params.seed)
     porting = Porting(graph, target, artefact, tested.singles, view=None)
     with Progress(f"benchmark {target.name} on {one['speaker']}") as progress:
@@ -68,10 +76,10 @@ def _ported(params: Params, ws: Workspace, target: Target, one: Mapping[str, Any
     return porting
 
 
-def _examples(folder: Path, graph: Graph) -> dict[str, Array]:
+def _examples(folder: Path, graph: Graph, how: Mapping[str, Any]) -> dict[str, Array]:
     stores = {s: SpikeStore.open(folder / f"{s}.arrow") for s in SENSES if s in graph.network.senses}
     n = len(next(iter(stores.values())))
-    return present(SPIKES, {s: store.take(np.arange(n)) for s, store in stores.items()}, n, graph)
+    return present(how, {s: store.take(np.arange(n)) for s, store in stores.items()}, n, graph)
 
 
 def _pooled(ported: Mapping[str, Porting], level: Level, max_drop: float) -> dict[str, Any]:
@@ -80,7 +88,7 @@ def _pooled(ported: Mapping[str, Porting], level: Level, max_drop: float) -> dic
     alone = {speaker: compared(one.answers[case], {}, max_drop) for speaker, one in ported.items()}
     shown = ("n", "float", "chip", "lost", "agreement")
     by_speaker = {speaker: {key: one[key] for key in shown} for speaker, one in alone.items()}
-    rates = _side_by_side([one.rates[case] for one in ported.values()])
+    rates = _side_by_side([one.rates.get(case, {}) for one in ported.values()])
     return {**compared(answers, rates, max_drop), "by_speaker": by_speaker}
 
 

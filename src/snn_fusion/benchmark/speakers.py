@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from snn_fusion.benchmark.console import say
@@ -16,10 +16,15 @@ from snn_fusion.data.manifest import Row, read_manifest, write_manifest
 from snn_fusion.errors import BadInput
 from snn_fusion.workspace import STAMP, Workspace, code_digest, digest, remove_tree, write_atomic
 
+if TYPE_CHECKING:
+    from snn_fusion.network.graph import Graph
+
 SCHEMA = 1
 STAGE = "left_out"
 SAID = f"{STAGE}.json"
-CODE = ("data", "validation", "encoding", "network", "training", "targets/examples.py", "benchmark/speakers.py")
+CODE = ("data", "validation", "encoding", "network", "training", "benchmark/speakers.py")
+CODE_OF_TARGETS = ("examples.py", "akida", "teacher.py", "tuners.py", "populations.py", "program_file.py")
+OWN_NETWORK = "akida"  # the family of targets that run a network of their own, taught by the one in hand
 SKIP = {"skipped": "yes"}
 SKIPPED = "skipped; `snn-fusion retrain` measures it, with a training without each speaker in turn"
 PIECES = ("validated", "validated-failed", "encoded", "trained", "checkpoints")  # of one speaker's workspace
@@ -29,13 +34,14 @@ def speakers(params: Params, ws: Workspace, skip: bool = False) -> dict[str, Any
     """Train a network without each speaker in turn, on all other recordings.
 
     Writes left_out/: left_out.json, and for each speaker a folder with `graph/`, the speaker's recordings
-    (recordings.parquet, the sound alone) and `examples/`, training recordings as spikes. A killed run goes on from
+    (recordings.parquet, the sound alone), `examples/`, training recordings as spikes, and `tuned/`, what a target that
+    is there runs in place of the graph, which the graph taught from the same recordings. A killed run goes on from
     checkpoints/speakers/. With `skip`, or where there are no two speakers, left_out.json says why there is nothing.
     Raises BadInput if nothing was validated, or if what is left without a speaker cannot be trained on.
     """
     if skip:
         return ws.build(STAGE, SKIP, lambda out: _describe(out, [], SKIPPED))
-    made_from, names = recipe(params, ws), _speakers(ws)
+    made_from, names = recipe(params, ws) | {"taught": str(_taught())}, _speakers(ws)
     why = _impossible(params, names)
 
     def work(out: Path) -> dict[str, Any]:
@@ -53,7 +59,8 @@ def speakers(params: Params, ws: Workspace, skip: bool = False) -> dict[str, Any
 def recipe(params: Params, ws: Workspace) -> dict[str, str]:
     """Digests of all that the networks depend on. Raises BadInput if nothing has been imported."""
     parts = params.data, params.validation, params.encoding, params.network, params.training, params.seed
-    return {"recordings": ws.digest("recordings"), "params": digest(*parts), "code": code_digest(*CODE)}
+    code = code_digest(*CODE, *(f"targets/{one}" for one in CODE_OF_TARGETS))
+    return {"recordings": ws.digest("recordings"), "params": digest(*parts), "code": code}
 
 
 def _speakers(ws: Workspace) -> list[str]:
@@ -121,7 +128,28 @@ def _train(speaker: str, params: Params, place: Workspace, out: Path) -> dict[st
     shutil.copytree(place.path("trained", "graph"), out / "graph")
     write_manifest(out / "recordings.parquet", rows)
     _keep_examples(params, place, out / "examples")
+    if _taught():
+        _teach(speaker, graph, params, place, out / "tuned")
     return {"recordings": len(rows), "weights_digest": graph.weights_digest}
+
+
+def _taught() -> bool:
+    from snn_fusion.targets.stage import unavailable
+
+    return unavailable(OWN_NETWORK) is None
+
+
+def _teach(speaker: str, graph: Graph, params: Params, place: Workspace, out: Path) -> None:
+    from snn_fusion.targets.program_file import save_program
+    from snn_fusion.targets.tuners import epochs_of, tune_family
+    from snn_fusion.training.progress import training_progress
+    from snn_fusion.training.stage import read_training_data
+
+    say(f"without {speaker}: the network of {OWN_NETWORK}")
+    with training_progress(epochs_of(OWN_NETWORK, params)) as report:
+        made = tune_family(OWN_NETWORK, graph, params, read_training_data(params, place), report)
+    for name, tuned in made.items():
+        save_program(out / name, *tuned)
 
 
 def _recordings(speaker: str, place: Workspace) -> list[Row]:
