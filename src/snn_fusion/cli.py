@@ -13,6 +13,7 @@ from snn_fusion import cli_keys, cli_serving, cli_targets
 from snn_fusion.cli_common import Json, ParamsFile, read_params, run_stage, show
 from snn_fusion.errors import SnnFusionError
 from snn_fusion.libraries import settle
+from snn_fusion.registry.processes import interruptible
 from snn_fusion.search.command import Step, check_options, run_step
 from snn_fusion.workspace import Workspace
 
@@ -343,8 +344,9 @@ def show_params(params: ParamsFile = None) -> None:
 def main() -> None:
     """Entry point: 0 done, 2 bad input or configuration, 1 anything else."""
     try:
-        settle(Workspace.default())
-        app()
+        with interruptible():
+            settle(Workspace.default())
+            app()
     except SnnFusionError as error:
         Console(stderr=True).print(f"[bold red]error[/] {_plain(error)}", highlight=False, soft_wrap=True)
         sys.exit(error.exit_code)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,9 +15,17 @@ from typer.testing import CliRunner
 
 from snn_fusion.cli import app
 from snn_fusion.errors import BadInput
-from snn_fusion.targets.agreement import EACH, MOST, RATES, against_reference, drawn, refuse_deviation
+from snn_fusion.targets.agreement import (
+    EACH,
+    MOST,
+    RATES,
+    against_drawn,
+    against_reference,
+    drawn,
+    refuse_deviation,
+)
 from snn_fusion.targets.compile import TARGETS, compile_graph
-from snn_fusion.targets.contract import Outputs
+from snn_fusion.targets.contract import Artefact, Outputs
 from snn_fusion.targets.populations import Connection
 from snn_fusion.targets.reference import simulate
 from tests.targets.programs import CASES, FIRST, network, readout, spikes
@@ -58,11 +67,11 @@ def test_the_energy_of_the_error_is_measured_against_that_of_the_signal() -> Non
     scale = artefact.meta["populations"]["out"]["scale"]
     exact = Outputs(dict(wanted.spikes), {name: one * artefact.meta["populations"][name]["scale"]
                                           for name, one in wanted.potential.items()})  # fmt: skip
-    assert against_reference(PLAIN, artefact, spikes(), exact)["deviation"] == {"a": 0, "out": 0}
+    assert against_reference(PLAIN, artefact, spikes(), lambda *_: exact)["deviation"] == {"a": 0, "out": 0}
     flipped, moved = wanted.spikes["a"].copy(), wanted.potential["out"] + 0.1 * wanted.potential["out"].std()
     flipped[1, 3, :4] = 1 - flipped[1, 3, :4]
     off = Outputs({**wanted.spikes, "a": flipped}, {**exact.potential, "out": moved * scale})
-    found = against_reference(PLAIN, artefact, spikes(), off)
+    found = against_reference(PLAIN, artefact, spikes(), lambda *_: off)
     assert found["spikes"] < 200  # of so few, what differs counts as of 200
     assert found["deviation"]["a"] == 4 / 200 and found["differ"] == 4
     assert found["deviation"]["out"] == pytest.approx(0.01, abs=1e-6)
@@ -73,11 +82,34 @@ def test_a_layer_that_nothing_makes_spike_is_not_judged_unless_the_chip_spikes()
     chip = TARGETS["loihi2"]
     artefact = chip.lower(quiet)
     found = chip.run(artefact, spikes())
-    deviation = against_reference(quiet, artefact, spikes(), found)["deviation"]
+    deviation = against_reference(quiet, artefact, spikes(), lambda *_: found)["deviation"]
     assert deviation == {"a": None, "out": None}
-    assert [one.split(":")[0] for one in refuse_deviation("loihi2", deviation, MOST)] == ["a", "out"]
+    with pytest.raises(BadInput, match=r"(?s)a: deviation.*it answers nothing.*out: deviation.*it answers nothing"):
+        refuse_deviation("loihi2", deviation, MOST)
+    assert [one.split(":")[0] for one in refuse_deviation("loihi2", deviation, 1.0)] == ["a", "out"]
     found.spikes["a"][0, 0, :3] = 1
-    assert against_reference(quiet, artefact, spikes(), found)["deviation"]["a"] == 3 / 200
+    assert against_reference(quiet, artefact, spikes(), lambda *_: found)["deviation"]["a"] == 3 / 200
+
+
+def test_a_layer_that_few_spikes_do_not_move_is_judged_by_denser_and_longer_recordings(tmp_path: Path) -> None:
+    slow = network(replace(FIRST, threshold=np.full(20, 40.0), decay=np.full(20, 4095 / 4096)), readout("a", 20))
+    assert against_drawn(slow, TARGETS["loihi2"].lower(slow), TARGETS["loihi2"].run)["recordings"] == 64 + 32
+    made = compile_graph("loihi2", slow, tmp_path / "chip", max_deviation=1.0)
+    assert None not in made["reference"]["deviation"].values()
+
+
+def test_recordings_that_do_not_fit_into_memory_together_are_run_one_after_the_other(monkeypatch) -> None:
+    chip, at_once = TARGETS["loihi2"], []
+    artefact = chip.lower(PLAIN, spikes())
+
+    def run(one: Artefact, inputs: Mapping[str, np.ndarray]) -> Outputs:
+        at_once.append(len(next(iter(inputs.values()))))
+        return chip.run(one, inputs)
+
+    whole = against_reference(PLAIN, artefact, spikes(), run)
+    monkeypatch.setattr("snn_fusion.targets.agreement.AT_ONCE", 1)
+    assert against_reference(PLAIN, artefact, spikes(), run) == whole
+    assert at_once == [3, 1, 1, 1]
 
 
 def test_layers_beyond_the_limit_are_all_named_with_what_helps() -> None:

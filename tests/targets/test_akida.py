@@ -22,6 +22,7 @@ from snn_fusion.targets.akida.edge import Rule, decide, learn
 from snn_fusion.targets.akida.target import Akida, mapping
 from snn_fusion.targets.akida.unroll import unroll
 from snn_fusion.targets.artefact import load_artefact, save_artefact
+from snn_fusion.targets.compile import compile_graph
 from snn_fusion.targets.contract import Artefact
 from snn_fusion.targets.populations import Connection, Population, Program
 from snn_fusion.targets.reference import simulate as reference
@@ -139,14 +140,17 @@ def test_third_parties_weights_are_near_the_reference() -> None:
 
 
 @akida
-def test_every_layer_maps_onto_virtual_hardware_and_what_does_not_is_said() -> None:
+def test_every_layer_maps_onto_virtual_hardware_and_what_does_not_is_said(tmp_path: Path) -> None:
     for version, layers in ((1, 3), (2, 3)):
         for device in mapping(CHIP[version].lower(network(15, 1.7))):
             assert device["maps"] and device["virtual"]
             assert len(device["layers"]) == layers and all(one["processors"] for one in device["layers"])
     wide = Program({"x": 3000}, (population("a", Connection("x", csr_array((3000, 3000)), 1)), readout("a", 3000)),
                    "out", 0.1, "none", 0)  # fmt: skip
-    with pytest.raises(toolchain.ToolchainFailed, match=r"(?s)hardware alone.*SixNodesIPv2"):
+    with pytest.raises(BadInput, match=r"(?s)hardware alone.*SixNodesIPv2"):
+        compile_graph("akida2", wide, tmp_path / "chip", max_deviation=1)
+    assert not (tmp_path / "chip").exists()
+    with pytest.raises(BadInput, match=r"(?s)hardware alone.*SixNodesIPv2"):
         CHIP[2].conform(CHIP[2].lower(wide), {"x": np.zeros((1, 2, 3000))})
 
 

@@ -9,10 +9,13 @@ import h5py
 import nir
 import numpy as np
 import pytest
+import torch
 from typer.testing import CliRunner
 
 from snn_fusion.cli import app
 from snn_fusion.errors import BadInput
+from snn_fusion.targets.compile import read_program
+from snn_fusion.targets.reference import simulate
 
 SEMANTICS = ["--dt", "0.001", "--reset", "zero", "--reset-delay", "0"]
 
@@ -81,6 +84,50 @@ def test_a_file_that_cannot_be_trusted_is_refused(graph: Path, tmp_path: Path, d
     with pytest.raises(BadInput, match=message):
         call("compile", "--graph", graph, "--target", "loihi2", *SEMANTICS, "--out", tmp_path / "chip")
     assert not (tmp_path / "chip").exists()
+
+
+@pytest.mark.parametrize("shape", [(1,), ()])
+def test_parameters_given_once_in_a_file_are_those_of_every_neuron(graph: Path, tmp_path: Path, shape) -> None:
+    wanted = call("compile", "--graph", graph, "--target", "loihi2", *SEMANTICS, "--out", tmp_path / "all", "--json")
+    with h5py.File(graph, "a") as file:
+        hidden = file["node/nodes/hidden"]
+        for name in ("tau", "r", "v_leak", "v_threshold", "v_reset"):
+            value = hidden[name][0]
+            del hidden[name]
+            hidden[name] = np.full(shape, value)
+    once = call("compile", "--graph", graph, "--target", "loihi2", *SEMANTICS, "--out", tmp_path / "once", "--json")
+    assert once["digest"] == wanted["digest"]
+
+
+@pytest.mark.parametrize("padding", [0, 1, (0, 1), "same", "valid"])
+def test_a_convolution_in_a_file_pads_as_torch_does(tmp_path: Path, padding) -> None:
+    rng = np.random.default_rng(0)
+    weight, bias = rng.standard_normal((3, 2, 3, 3)), rng.standard_normal(3)
+    conv = nir.Conv2d((5, 6), weight, 1, padding, 1, 1, bias)
+    numbers = torch.from_numpy((rng.random((4, 2, 5, 6)) < 0.4).astype(float))
+    wanted = torch.nn.functional.conv2d(numbers, *map(torch.from_numpy, (weight, bias)), padding=padding)
+    size = np.array(wanted.shape[1:])
+    nodes = {"in": nir.Input(np.array([2, 5, 6])), "conv": conv, "out": nir.Output(size)}
+    nir.write(tmp_path / "conv.nir", nir.NIRGraph(nodes, [("in", "conv"), ("conv", "out")], type_check=False))
+    made, _ = read_program(tmp_path / "conv.nir", 0.001, "zero", 0)
+    found = simulate(made, {"in": numbers.reshape(4, 1, -1).numpy()}).potential["out"]
+    np.testing.assert_allclose(found[:, 0], wanted.reshape(4, -1).numpy(), atol=1e-9)
+
+
+def test_complex_weights_are_refused(graph: Path, tmp_path: Path) -> None:
+    with h5py.File(graph, "a") as file:
+        weight = file["node/nodes/w/weight"][:].astype(complex)
+        del file["node/nodes/w/weight"]
+        file["node/nodes/w/weight"] = weight
+    with pytest.raises(BadInput, match=r"w.weight: holds complex128 .real numbers"):
+        call("compile", "--graph", graph, "--target", "loihi2", *SEMANTICS, "--out", tmp_path / "chip")
+
+
+def test_a_place_that_cannot_be_written_to_is_named(graph: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(BadInput, match=r"--out .*file: cannot be written"):
+        call("compile", "--graph", graph, "--target", "loihi2", *SEMANTICS, "--out", tmp_path / "file")
+    assert (tmp_path / "file").read_text() == "mine"
 
 
 def test_nan_is_refused_with_its_place(graph: Path, tmp_path: Path) -> None:

@@ -55,6 +55,37 @@ def test_a_parameter_given_once_is_that_of_every_neuron(shape: tuple[int, ...]) 
     np.testing.assert_array_equal(simulate(made, x).potential["out"], wanted)
 
 
+def test_products_of_sparse_matrices_lead_where_they_should() -> None:
+    """A row of such a product that reaches every neuron has its targets in any order."""
+    first, second = np.zeros((13, 12)), np.zeros((20, 13))
+    first[[0, 1], 0] = 1
+    second[1::2, 0], second[::2, 1] = np.arange(1, 11), -np.arange(1, 11)
+    for i in range(1, 12):
+        first[i + 1, i] = second[i, i + 1] = 1
+    made = chain(
+        nir.Linear(first), nir.Linear(second), nir.LI(*(np.full(20, v) for v in (DT, 1.0, 0.0))), shape=(12,), dt=DT / 2
+    )
+    x = spikes(3, 30, 12)
+    potential, wanted = np.zeros((3, 20)), []
+    for t in range(30):
+        potential = 0.5 * potential + 0.5 * x[:, t] @ (second @ first).T
+        wanted.append(potential)
+    np.testing.assert_allclose(simulate(made, {"in": x}).potential["n2"], np.stack(wanted, 1), atol=1e-12)
+
+
+def test_a_delay_of_each_neurons_own_parts_the_way() -> None:
+    steps = np.array([0, 2, 2, 5])
+    made = chain(
+        nir.Delay(steps * np.float32(DT)), nir.Linear(np.eye(4)), nir.LI(*(np.full(4, v) for v in (0.01, 1.0, 0.0)))
+    )
+    assert sorted(c.delay for c in made["n2"].incoming) == [0, 2, 5]
+    x = spikes(2, 12, 4)
+    late = np.stack([np.pad(x[:, : 12 - d, i], ((0, 0), (d, 0))) for i, d in enumerate(steps)], 2)
+    plain = chain(nir.Linear(np.eye(4)), nir.LI(*(np.full(4, v) for v in (0.01, 1.0, 0.0))))
+    wanted = simulate(plain, {"in": late}).potential["n1"]
+    np.testing.assert_array_equal(simulate(made, {"in": x}).potential["n2"], wanted)
+
+
 def test_small_gains_and_long_time_constants_stay_what_they_are() -> None:
     made = chain(nir.Linear(1e8 * np.eye(4)), lif(4, r=1e-6))
     np.testing.assert_allclose(made["n1"].incoming[0].weights.data, 10.0)
@@ -234,7 +265,7 @@ def test_a_subgraph_is_its_nodes() -> None:
         (lambda: chain(nir.Linear(np.ones((2, 5))), lif(2)), r"\[4\] comes in, \[5\] is expected"),
         (lambda: chain(lif(4, tau=0.0005)), r"tau 0.0005 s, so a decay of -1 a step"),
         (lambda: chain(lif(4, v_threshold=-1.0)), "a threshold -1 above its reset"),
-        (lambda: chain(nir.Delay(np.array([0.0005] * 4)), lif(4)), "give one whole number"),
+        (lambda: chain(nir.Delay(np.array([0.0005] * 4)), lif(4)), r"a delay of 0.5 steps.*give whole numbers"),
     ],
 )
 def test_what_makes_no_sense_is_refused(make, message: str) -> None:

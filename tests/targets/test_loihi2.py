@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import os
+import subprocess
+import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +19,7 @@ from snn_fusion.targets import toolchain
 from snn_fusion.targets.artefact import load_artefact, save_artefact
 from snn_fusion.targets.contract import dequantised
 from snn_fusion.targets.loihi2.target import Loihi2
-from snn_fusion.targets.populations import Connection
+from snn_fusion.targets.populations import Connection, Program
 from snn_fusion.targets.reference import simulate as reference
 from snn_fusion.targets.stage import held_to_the_vendor
 from tests.targets.programs import CASES, FIRST, network, population, readout, spikes, weights
@@ -128,6 +131,15 @@ def test_more_than_a_chip_is_refused_for_the_network_as_a_whole() -> None:
     assert [v.layer for v in Loihi2().check(both) if v.what == "cores"] == ["network"]
 
 
+def test_a_neuron_whose_synapses_fill_more_than_a_core_is_refused() -> None:
+    heard = replace(readout("in", 150_000), incoming=(Connection("in", csr_array(np.ones((150_000, 4)))),))
+    heard = replace(
+        heard, **{name: getattr(heard, name)[:4] for name in ("decay", "current_decay", "bias", "threshold")}
+    )
+    wide = Program({"in": 150_000}, (heard,), heard.name, 0.001, "zero", 0)
+    assert [v.value for v in Loihi2().check(wide) if v.what == "fan-in"] == ["150,000"]
+
+
 def test_fractions_are_no_spikes() -> None:
     with pytest.raises(BadInput, match="fractions"):
         Loihi2().run(Loihi2().lower(CASES["biases"]), {"in": np.full((1, 4, 12), 0.5)})
@@ -189,6 +201,33 @@ def test_a_vendors_process_that_fails_is_a_clear_error(fake, text: str, message:
     fake(text)
     with pytest.raises(toolchain.ToolchainFailed, match=message):
         toolchain.call("loihi2", {"x": np.zeros(1)}, 1)
+
+
+def test_an_answer_that_lacks_something_is_the_toolchains_error(fake) -> None:
+    fake("import numpy; numpy.savez('result.npz', something=numpy.zeros(1))")
+    with pytest.raises(toolchain.ToolchainFailed, match=r"(?s)loihi2: its answer lacks .*make toolchains ONLY") as no:
+        Loihi2().conform(Loihi2().lower(CASES["biases"]), spikes())
+    assert no.value.exit_code == 2 and str(copy.copy(no.value)) == str(no.value)
+
+
+def test_a_command_that_is_terminated_ends_the_vendors_process(fake, tmp_path) -> None:
+    mark = tmp_path / "vendor.pid"
+    fake(f"import os, time; open({str(mark)!r}, 'w').write(f'{{os.getpid()}} '); time.sleep(60)")
+    command = (
+        "from pathlib import Path\nimport numpy as np\nfrom snn_fusion import cli\n"
+        "from snn_fusion.targets import toolchain\n"
+        f"toolchain.project_root = lambda: Path({str(tmp_path)!r})\n"
+        "cli.app = lambda: toolchain.call('loihi2', {'x': np.zeros(1)}, 60)\n"
+        "cli.main()\n"
+    )
+    process = subprocess.Popen([sys.executable, "-c", command], stderr=subprocess.DEVNULL)
+    patience = time.monotonic() + 60
+    while not (mark.exists() and mark.read_text().endswith(" ")):
+        assert time.monotonic() < patience and process.poll() is None
+        time.sleep(0.05)
+    process.terminate()
+    assert process.wait(20) != 0
+    assert not Path("/proc", mark.read_text().strip()).exists()
 
 
 @pytest.mark.parametrize("session", [False, True])

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,17 +14,18 @@ import numpy as np
 import numpy.typing as npt
 
 from snn_fusion.errors import BadInput
-from snn_fusion.targets.agreement import MOST, against_reference, drawn, refuse_deviation
+from snn_fusion.targets.agreement import MOST, against_drawn, against_reference, refuse_deviation
 from snn_fusion.targets.akida.target import Akida
 from snn_fusion.targets.artefact import load_artefact, save_artefact
-from snn_fusion.targets.contract import Artefact, Examples, Target, dequantised, with_origins
+from snn_fusion.targets.contract import Artefact, Examples, Mapped, Target, dequantised, with_origins
 from snn_fusion.targets.from_nir import program, semantics
 from snn_fusion.targets.loihi2.target import Loihi2
 from snn_fusion.targets.nir_file import read_nir
 from snn_fusion.targets.populations import Program, Reset
 from snn_fusion.targets.program_file import is_program, load_program
 from snn_fusion.targets.spinnaker.target import SpiNNaker
-from snn_fusion.workspace import write_atomic
+from snn_fusion.targets.toolchain import ToolchainMissing
+from snn_fusion.workspace import disk_errors, write_atomic
 
 TARGETS: dict[str, Target] = {one.name: one for one in (Loihi2(), Akida("akida", 1), Akida("akida2", 2), SpiNNaker())}
 
@@ -86,13 +88,28 @@ def compile_graph(
     It has to answer the examples, or drawn recordings where none are given, as the reference does. Raises BadInput with
     everything that is wrong, or with the layers that deviate by more than `max_deviation`.
     """
-    chip, recordings = target(name), drawn(made.inputs) if examples is None else examples
+    chip = target(name)
     artefact, warnings = lowered(chip, made, examples, meta or {})
-    found = against_reference(made, artefact, recordings, chip.run(artefact, recordings))
+    if examples is None:
+        found = against_drawn(made, artefact, chip.run)
+    else:
+        found = against_reference(made, artefact, examples, chip.run)
     warnings += refuse_deviation(name, found["deviation"], max_deviation)
-    digest, of = save_artefact(out, artefact), "drawn" if examples is None else "given"
+    if isinstance(chip, Mapped):
+        warnings += _mapped(chip, artefact)
+    with _written(out):
+        digest, of = save_artefact(out, artefact), "drawn" if examples is None else "given"
     said = {"warnings": warnings} if warnings else {}
     return {"target": name, "artefact": str(out), "digest": digest, "reference": {**found, "of": of}, **said}
+
+
+def _mapped(chip: Mapped, artefact: Artefact) -> list[str]:
+    """Warnings. Raises BadInput if the vendor's tool cannot put the network on the chip."""
+    try:
+        chip.fits(artefact)
+    except ToolchainMissing as missing:
+        return [f"whether it maps onto the chip is not known: {missing}"]
+    return []
 
 
 def lowered(chip: Target, made: Program, examples: Examples, meta: Mapping[str, Any]) -> tuple[Artefact, list[str]]:
@@ -121,8 +138,19 @@ def run_artefact(folder: Path, spikes: Path, out: Path, record: bool) -> dict[st
     found["potential"] = dequantised(artefact, answer, outputs.potential[answer])
     buffer = io.BytesIO()
     np.savez_compressed(buffer, allow_pickle=False, **found)
-    write_atomic(out, buffer.getvalue())
+    with _written(out):
+        write_atomic(out, buffer.getvalue())
     return {"target": artefact.target, "recordings": len(found["spikes"]), "out": str(out)}
+
+
+@contextlib.contextmanager
+def _written(out: Path) -> Iterator[None]:
+    """Raises BadInput where nothing can be written."""
+    try:
+        with disk_errors(out):
+            yield
+    except OSError as error:
+        raise BadInput(f"--out {out}", f"cannot be written: {error.strerror}", "name another place") from error
 
 
 def load_spikes(path: Path | None, inputs: Mapping[str, int]) -> dict[str, npt.NDArray[Any]] | None:

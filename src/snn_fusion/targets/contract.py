@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -100,6 +100,14 @@ class Target(Protocol):
 
     def profile(self, artefact: Artefact, inputs: Mapping[str, Array], outputs: Outputs) -> Sequence[Measurement]:
         """Resources and activity, each with its provenance."""
+
+
+@runtime_checkable
+class Mapped(Protocol):
+    """A target whose vendor's tool alone knows whether a network fits onto the chip."""
+
+    def fits(self, artefact: Artefact) -> None:
+        """Raises BadInput where it does not, and why; ToolchainFailed, ToolchainMissing."""
 
 
 WHOLE = "network"  # layer of a violation that is of no single one: what all of them take together

@@ -107,28 +107,40 @@ class Reader:
         if name not in self.known:
             self.busy.append(name)
             # What arrives adds up before the node, so its bias counts once, whatever the number of paths.
-            self.known[name] = [self._through(name, node, path, i == 0) for i, path in enumerate(self.paths(name))]
+            paths = self.paths(name)
+            self.known[name] = [made for i, one in enumerate(paths) for made in self._through(name, node, one, i == 0)]
             self.busy.pop()
         return self.known[name]
 
-    def _through(self, name: str, node: Any, path: Path, first: bool) -> Path:
+    def _through(self, name: str, node: Any, path: Path, first: bool) -> list[Path]:
         where = f"{self.where}: {path.source} -> {name}"
         if isinstance(node, Passage):
-            return path
+            return [path]
         if isinstance(node, nir.Delay):
-            steps = np.ravel(node.delay) / self.dt
-            if steps.size not in (1, int(np.prod(path.shape))):
-                raise BadInput(
-                    where, f"shape mismatch: {list(path.shape)} comes in, {list(node.delay.shape)} is expected"
-                )
-            if not np.allclose(steps, steps[0]) or abs(steps[0] - round(steps[0])) > 1e-6 or steps[0] < 0:
-                raise BadInput(where, f"a delay of {steps.min():g} to {steps.max():g} steps", "give one whole number")
-            if path.bias.any() and steps[0] >= 1:
-                raise BadInput(where, "a delayed bias is not a constant", "put the bias behind the delay")
-            return Path(path.source, path.matrix, path.delay + round(float(steps[0])), path.bias, path.shape)
+            return _delayed(where, node, path, self.dt)
         matrix, bias, shape = as_matrix(where, node, path.shape)
         carried = path.bias @ matrix + (bias if bias is not None and first else 0)
-        return Path(path.source, csr_array(path.matrix @ matrix), path.delay, carried, shape)
+        return [Path(path.source, csr_array(path.matrix @ matrix), path.delay, carried, shape)]
+
+
+def _delayed(where: str, node: nir.Delay, path: Path, dt: float) -> list[Path]:
+    """The path with its delay; parted by delay, where that differs between channels."""
+    given, size = np.ravel(node.delay) / dt, int(np.prod(path.shape))
+    if given.size not in (1, size):
+        raise BadInput(where, f"shape mismatch: {list(path.shape)} comes in, {list(node.delay.shape)} is expected")
+    steps = np.rint(given)
+    if (np.abs(given - steps) > 1e-4).any() or (steps < 0).any():
+        off = given[(np.abs(given - steps) > 1e-4) | (steps < 0)][0]
+        raise BadInput(where, f"a delay of {off:g} steps of {dt:g} s", "give whole numbers of steps")
+    if (path.bias[np.broadcast_to(steps, size) >= 1] != 0).any():
+        raise BadInput(where, "a delayed bias is not a constant", "put the bias behind the delay")
+    found = []
+    for delay in np.unique(steps).tolist():
+        of_it = np.broadcast_to(steps == delay, size)
+        matrix = csr_array(path.matrix @ diags_array(of_it.astype(np.float64)))
+        matrix.eliminate_zeros()
+        found.append(Path(path.source, matrix, path.delay + int(delay), path.bias * of_it, path.shape))
+    return found
 
 
 def semantics(sidecar: Mapping[str, Any]) -> tuple[float, Reset, int]:

@@ -129,9 +129,9 @@ class Geometry:
 def _padding(
     where: str, padding: Any, kernel: Sequence[int], stride: Sequence[int], dilation: Sequence[int]
 ) -> tuple[tuple[int, int], tuple[int, int]]:
-    if padding == "valid":
+    if isinstance(padding, str) and padding == "valid":
         return (0, 0), (0, 0)
-    if padding == "same":
+    if isinstance(padding, str):
         if tuple(stride) != (1, 1):
             raise BadInput(where, f"padding 'same' with stride {list(stride)} has no one meaning", "give numbers")
         total = [d * (k - 1) for d, k in zip(dilation, kernel, strict=True)]

@@ -22,7 +22,7 @@ def read_nir(path: Path) -> nir.NIRGraph:
     try:
         with h5py.File(path, "r") as file:
             _survey(path, file)
-        graph = nir.read(path)
+        graph = nir.read(path, type_check=False)  # which knows no parameters given once; shapes are compared here
     except BadInput:
         raise
     except Exception as error:  # whatever h5py and nir raise for a broken file, asserts among them
@@ -77,6 +77,8 @@ def _finite(path: Path, graph: Any, prefix: str) -> None:
             _finite(path, node, f"{prefix}{name}/")
             continue
         for field, value in vars(node).items():
-            if isinstance(value, np.ndarray) and value.dtype.kind == "f" and not np.isfinite(value).all():
+            if isinstance(value, np.ndarray) and value.dtype.kind == "c":
+                raise BadInput(f"{path}: {prefix}{name}.{field}", f"holds {value.dtype}", "real numbers are supported")
+            if isinstance(value, np.ndarray | np.floating) and value.dtype.kind == "f" and not np.isfinite(value).all():
                 bad = int((~np.isfinite(value)).sum())
                 raise BadInput(f"{path}: {prefix}{name}.{field}", f"{bad} values are NaN or infinite", "retrain")

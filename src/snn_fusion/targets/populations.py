@@ -26,6 +26,13 @@ class Connection:
     weights: csr_array[Any, Any]
     delay: int = 0
 
+    def __post_init__(self) -> None:
+        """Targets of a row ascend, each once: the simulators' loops count on it, and products of matrices do not."""
+        if not self.weights.has_canonical_format:
+            ordered = self.weights.copy()
+            ordered.sum_duplicates()
+            object.__setattr__(self, "weights", ordered)
+
 
 @dataclass(frozen=True)
 class Population:

@@ -98,7 +98,7 @@ def _compile(params: Params, ws: Workspace, name: str, family: str, out: Path) -
         "target": name,
         "digest": save_artefact(out, artefact),
         "graph": graph.digest,
-        "reference": against_reference(program, artefact, examples, chip.run(artefact, examples)),
+        "reference": against_reference(program, artefact, examples, chip.run),
         "conformance": held_to_the_vendor(chip, artefact, {key: one[:CONFORMED] for key, one in examples.items()}),
         "warnings": warnings,
         "tuning": meta.get("tuning", {}),

@@ -30,7 +30,28 @@ class ToolchainMissing(SnnFusionError):
 
 
 class ToolchainFailed(SnnFusionError):
-    """The SDK crashed, hung or answered nonsense."""
+    """The SDK crashed, hung or answered nonsense; its folder is where it lies, and it can be left out."""
+
+    exit_code = 2
+
+    def __init__(self, name: str, problem: str) -> None:
+        self.name, self.problem = name, problem
+        remedy = f"make toolchains ONLY={name} installs it anew, {name.upper()}=no leaves it out"
+        super().__init__(f"{name}: {problem}\n({remedy})")
+
+    def __reduce__(self) -> tuple[type[ToolchainFailed], tuple[str, str]]:
+        return type(self), (self.name, self.problem)
+
+
+class Answer(dict[str, Array]):
+    """What a runner answered, by name."""
+
+    def __init__(self, name: str, arrays: Mapping[str, Array]) -> None:
+        super().__init__(arrays)
+        self.name = name
+
+    def __missing__(self, key: str) -> Array:
+        raise ToolchainFailed(self.name, f"its answer lacks {key}; it holds {', '.join(sorted(self)) or 'nothing'}")
 
 
 def python(name: str) -> Path:
@@ -82,14 +103,14 @@ def call(name: str, job: Mapping[str, Array], limit_s: float) -> dict[str, Array
                 _end(child, mark)
         result = work / "result.npz"
         if code is None and not result.exists():
-            raise ToolchainFailed(f"{name}: no answer within {limit_s:g} s\n{_tail(log)}")
+            raise ToolchainFailed(name, f"no answer within {limit_s:g} s\n{_tail(log)}")
         if code not in (0, None) or not result.exists():
-            raise ToolchainFailed(f"{name}: ended with {code}\n{_tail(log)}")
+            raise ToolchainFailed(name, f"ended with {code}\n{_tail(log)}")
         try:
             with np.load(result, allow_pickle=False) as arrays:
-                return dict(arrays)
+                return Answer(name, arrays)
         except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
-            raise ToolchainFailed(f"{name}: its answer cannot be read: {error}\n{_tail(log)}") from error
+            raise ToolchainFailed(name, f"its answer cannot be read: {error}\n{_tail(log)}") from error
 
 
 def _environment(home: Path) -> dict[str, str]:

@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from snn_fusion.errors import BadInput
 from snn_fusion.targets import toolchain
 from snn_fusion.targets.activity import activity, unusual
 from snn_fusion.targets.akida.lower import check, lower
 from snn_fusion.targets.akida.simulate import simulate, whole_inputs
 from snn_fusion.targets.contract import Artefact, Examples, Measurement, Mismatches, Outputs, Violation, can_run
 from snn_fusion.targets.populations import Program
-from snn_fusion.targets.toolchain import ToolchainFailed
 
 Arrays = Mapping[str, npt.NDArray[Any]]
 TOOLCHAIN, TOOL = "akida", "akida 2.19.3"
@@ -90,6 +90,10 @@ class Akida:
         """See `mapping`."""
         return mapping(artefact)
 
+    def fits(self, artefact: Artefact) -> None:
+        """Raises BadInput where the network does not map onto a virtual device of its version, and why."""
+        _mapped(mapping(artefact))
+
 
 def mapping(artefact: Artefact) -> list[dict[str, Any]]:
     """For each virtual device: does the whole network map onto its hardware (`hw_only`), and onto what of it.
@@ -107,10 +111,11 @@ def call(artefact: Artefact, task: Mapping[str, Any], more: Arrays) -> dict[str,
 
 
 def _mapped(devices: list[dict[str, Any]]) -> list[str]:
-    """The names of the devices. Raises ToolchainFailed saying where the network does not map, and why."""
+    """The names of the devices. Raises BadInput saying where the network does not map, and why."""
     refused = [f"{one['device']}: {one['why']}" for one in devices if not one["maps"]]
     if refused:
-        raise ToolchainFailed("akida: does not map onto the hardware alone:\n" + "\n".join(refused))
+        problem = "does not map onto the hardware alone:\n" + "\n".join(refused)
+        raise BadInput("akida", problem, "make the network smaller, or choose another target")
     return [one["device"] for one in devices]
 
 

@@ -65,6 +65,9 @@ def _structure(program: Program, one: Population) -> list[Violation]:
         bad("neurons without memory", f"a potential keeps at least 1/{limits.UNITY}", "decay 0")
     if not one.spikes and (one.bias != 0).any() and not (one.decay > 0).all():
         bad("bias of a readout without memory", "none: it is read from the current", f"{np.abs(one.bias).max():g}")
+    widest = GROUPS * int(one.fan_in.max(initial=0))
+    if widest > limits.BYTES_A_CORE:
+        bad("fan-in", f"{limits.BYTES_A_CORE // GROUPS:,} synapses a neuron: a core's memory", f"{widest // GROUPS:,}")
     for connection in one.incoming:
         extra = connection.delay + program.depth[one.name] - program.depth.get(connection.source, 0) - 1
         if not 0 <= extra <= limits.DELAY_HIGH:
