@@ -84,7 +84,7 @@ def compile_(
 
         snn-fusion compile --target loihi2
 
-        snn-fusion compile --graph workspace/trained/graph --target loihi2 --out mine
+        snn-fusion compile --graph workspace/tuned/loihi2/loihi2 --target loihi2 --examples in.npz --out mine
 
         snn-fusion compile --graph braille.nir --target loihi2 --dt 0.0001 --reset zero --reset-delay 0
     """

@@ -59,8 +59,10 @@ def fronts(points: Mapping[str, Sequence[tuple[str, float, float]]], label: str)
     drawn, axes = figure(4.6, 3.2)
     for k, (provenance, found) in enumerate(points.items()):
         best, front = -1.0, []
-        for name, cost, accuracy in sorted(found, key=lambda one: (one[1], -one[2])):
-            axes.annotate(name, (cost, 100 * accuracy), xytext=(6, 4), textcoords="offset points", fontsize=8.5)
+        for i, (name, cost, accuracy) in enumerate(sorted(found, key=lambda one: (one[1], -one[2]))):
+            away, side = ((-6, -13), "right") if i % 2 else ((6, 6), "left")  # names of neighbours that are equal
+            place = cost, 100 * accuracy
+            axes.annotate(name, place, xytext=away, textcoords="offset points", ha=side, fontsize=8.5)
             if accuracy > best:
                 best = accuracy
                 front.append((cost, 100 * accuracy))

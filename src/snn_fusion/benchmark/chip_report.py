@@ -16,6 +16,7 @@ from snn_fusion.benchmark.style import NAMES, house_style
 from snn_fusion.targets.names import TITLES
 from snn_fusion.workspace import write_atomic
 
+BOARDS = {5: "SpiNN-5", 201: "SpiNNaker 2, one chip", 248: "SpiNNaker 2, 48 chips"}
 Chips = Mapping[str, Mapping[str, Any]]
 
 
@@ -99,6 +100,7 @@ def render(content: Mapping[str, Any], chips: Chips, pictures: Mapping[str, Pict
 <div class="grid">{"".join(drawn.values())}</div>
 <h3>What was measured, and how</h3>
 {_measurements(chips)}
+{_boards(chips)}
 <p class="quiet">Akida's licence: its figures are for your own use, not for publication.</p>
 {_conformance(content)}
 </section>
@@ -175,6 +177,26 @@ def _measurements(chips: Chips) -> str:
         name = f"{escape(metric)}{f' ({escape(unit)})' if unit not in ('', '1') else ''}"
         lines.append([name, *(_number(cell) for cell in cells)])
     return table_html(["", *(TITLES[name] for name in chips)], lines)
+
+
+def _boards(chips: Chips) -> str:
+    """Where sPyNNaker puts the network, on each board that it was mapped for."""
+    boards = chips.get("spinnaker", {}).get("compiled", {}).get("mapping", {})
+    lines = []
+    for board in boards.values():
+        own = [one for one in board["placements"] if one["neurons"] is not None]
+        cells = [
+            f"{len({(one['x'], one['y']) for one in own})} of {board['chips']}",
+            f"{len(own)} of {board['cores']:,}",
+            f"{sum(one['sdram'] for one in own):,}",
+            f"{sum(one['entries'] for one in board['routing']):,}",
+        ]
+        kind = board["provenance"].replace("_", " ")
+        lines.append([BOARDS.get(board["version"], str(board["version"])), *cells, kind])
+    if not lines:
+        return ""
+    head = ["SpiNNaker board", "chips", "cores", "SDRAM (B)", "routing entries", ""]
+    return f"<h3>Mapped by sPyNNaker</h3>{table_html(head, lines)}"
 
 
 def _number(one: Mapping[str, Any] | None) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from snn_fusion.config import Params
 from snn_fusion.data.manifest import DATA_SET
 from snn_fusion.errors import BadInput
 from snn_fusion.targets.compile import TARGETS, target
+from snn_fusion.targets.contract import Measurement, Target
 from snn_fusion.targets.stage import leave_out, unavailable
 from snn_fusion.workspace import Workspace, code_digest, digest, write_atomic
 
@@ -73,13 +75,20 @@ def _measure(params: Params, ws: Workspace, name: str, out: Path) -> dict[str, A
         "measured_on": view,
         "measurements": [
             *_accuracy_rows(fidelity, porting.target.simulator),
-            *(asdict(one) for one in porting.measurements),
+            *_resources(porting.target, compiled, porting.measurements),
             {**host, "provenance": "measured", "source": HERE},
         ],
     }
     write_atomic(out / "measured.json", json.dumps(content, indent=1) + "\n")
     said = {"not_measured": not_measured} if not_measured else {}
     return {"target": name, "passed": content["passed"], "worst": worst(content), **said}
+
+
+def _resources(chip: Target, compiled: dict[str, Any], found: Sequence[Measurement]) -> list[dict[str, Any]]:
+    """`found`, where the vendor's mapper said nothing when it was compiled."""
+    placed = chip.placed(compiled["mapping"]) if hasattr(chip, "placed") and "mapping" in compiled else []
+    better = {one.metric for one in placed}
+    return [asdict(one) for one in (*(one for one in found if one.metric not in better), *placed)]
 
 
 def _accuracy_rows(fidelity: dict[str, Any], simulator: str) -> list[dict[str, Any]]:

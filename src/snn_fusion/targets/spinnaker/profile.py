@@ -66,6 +66,19 @@ def profile(artefact: Artefact, inputs: Mapping[str, npt.NDArray[Any]], outputs:
     return [*(Measurement(*row) for row in rows), *activity(artefact, inputs, outputs, EMULATOR)]
 
 
+def placed(board: Mapping[str, Any]) -> list[Measurement]:
+    """What sPyNNaker's own placement on a virtual board says, in place of estimates: see SpiNNaker.mapping."""
+    source = f"sPyNNaker 7.4.1, placed on a virtual board of version {board['version']}, without the system's cores"
+    own = [one for one in board["placements"] if one["neurons"] is not None]
+    values = {
+        "cores": (len(own), ""),
+        "chips": (len({(one["x"], one["y"]) for one in own}), ""),
+        "memory": (sum(one["sdram"] for one in own), "B"),
+        "routing entries": (sum(one["entries"] for one in board["routing"]), ""),
+    }
+    return [Measurement(name, value, unit, board["provenance"], source) for name, (value, unit) in values.items()]
+
+
 def cores_and_chips(artefact: Artefact) -> tuple[int, int]:
     """Of neurons and sources, and chips that so many cores fill, at least."""
     populations = artefact.meta["populations"].values()

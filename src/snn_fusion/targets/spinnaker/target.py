@@ -19,7 +19,7 @@ from snn_fusion.targets.spinnaker.conform import close_to_brian2, parameters_tha
 from snn_fusion.targets.spinnaker.emulate import emulate
 from snn_fusion.targets.spinnaker.inputs import spikes_of
 from snn_fusion.targets.spinnaker.lower import lower
-from snn_fusion.targets.spinnaker.profile import profile, slowdown_of
+from snn_fusion.targets.spinnaker.profile import placed, profile, slowdown_of
 
 TOOL = "spynnaker 7.4.1, virtual SpiNN-5 board (words); pyNN.brian2 0.13.0 (spikes; potentials within truncation)"
 SECONDS = 600.0
@@ -93,6 +93,10 @@ class SpiNNaker:
             provenance = "vendor_simulated" if version == BOARD else "estimated"
             found[str(version)] = {**json.loads(str(answer["mapping"])), "provenance": provenance}
         return found
+
+    def placed(self, mapping: Mapping[str, Any]) -> Sequence[Measurement]:
+        """Measurements of a virtual SpiNN-5 board, from what `mapping` returned."""
+        return placed(mapping[str(BOARD)])
 
     def measure(
         self, artefact: Artefact, inputs: Mapping[str, npt.NDArray[Any]], machine: str | None = None
