@@ -46,3 +46,13 @@ def test_a_board_that_does_not_answer_is_the_toolchains_error(monkeypatch) -> No
     monkeypatch.setenv("SNN_FUSION_SPINNAKER_MACHINE", "http://127.0.0.1:9/")
     with pytest.raises(toolchain.ToolchainFailed, match=r"(?s)spinnaker: .*refused"):
         SpiNNaker().measure(lower(CASES["biases"]), spikes())
+
+
+def test_what_spynnaker_placed_counts_in_place_of_estimates() -> None:
+    system = {"x": 0, "y": 0, "neurons": None, "sdram": 900}
+    own = [{"x": x, "y": 0, "neurons": 20, "sdram": 50} for x in (0, 0, 1)]
+    routing = [{"x": x, "y": 0, "entries": 4} for x in (0, 1)]
+    board = {"version": 5, "provenance": "vendor_simulated", "placements": [system, *own], "routing": routing}
+    found = {one.metric: (one.value, one.provenance) for one in SpiNNaker().placed({"5": board})}
+    values = {"cores": 3, "chips": 2, "memory": 150, "routing entries": 8}
+    assert found == {name: (value, "vendor_simulated") for name, value in values.items()}

@@ -162,6 +162,9 @@ def program(where: str, graph: nir.NIRGraph, dt: float, reset: Reset, reset_dela
             where, f"has {len(inputs)} inputs and {len(outputs)} outputs", "one output and inputs are needed"
         )
     arriving = {n: reader.paths(n) for n, node in reader.nodes.items() if isinstance(node, NEURONS)}
+    for name, node in reader.nodes.items():
+        if not isinstance(node, nir.Output):
+            reader.sent(name)  # a way that leads nowhere has to mean something too
     order, back = _order(arriving)
     populations = [_population(reader, name, arriving[name], back) for name in order]
     answer = _output(reader, outputs[0], populations)
@@ -230,9 +233,10 @@ def _parameters(where: str, node: Any, dt: float, size: int) -> dict[str, npt.ND
         tau = flat(getattr(node, field))
         with np.errstate(divide="ignore"):
             part = dt / tau
-        if not ((part > 0) & (part < 1)).all():
+        inside = (part > 0) & (part < 1 - SINGLE)  # a step of the whole time constant, but for 32 bits, leaves nothing
+        if not inside.all():
             beta = 1 - part
-            bad = int(np.argmax(~((part > 0) & (part < 1))))
+            bad = int(np.argmin(inside))
             found = f"neuron {bad} has tau {tau[bad]:g} s, so a decay of {beta[bad]:.4g} a step of {dt:g} s"
             raise BadInput(f"{where}.{field}", found, "decays lie between 0 and 1: give the graph's own --dt")
         return part
