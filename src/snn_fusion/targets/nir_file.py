@@ -10,7 +10,7 @@ import nir
 import numpy as np
 
 from snn_fusion.errors import BadInput
-from snn_fusion.targets.from_nir import SUPPORTED
+from snn_fusion.targets.nir_paths import SUPPORTED
 
 MOST_BYTES = 2 << 30  # of all parameters together
 
