@@ -73,16 +73,15 @@ async def _kept(service: Service, chosen: Chosen, asked: Asked, steps: int) -> d
 async def _computed(service: Service, chosen: Chosen, asked: Asked, steps: int, cached: bool) -> dict[str, Any]:
     try:
         waited, answer = await _run(service, chosen.model, asked, steps)
-    except Problem:
-        raise
     except Exception as error:
         if chosen.role != CHALLENGER:
             raise
+        instead = Chosen(CHAMPION, service.model, "it failed")
+        found = await _computed(service, instead, asked, steps, cached)  # which raises if it is the request's fault
         service.canary.failed(error)
         service.metrics.failed.inc()
         service.metrics.degraded.labels("by_champion").inc()
-        instead = Chosen(CHAMPION, service.model, "it failed")
-        return await _computed(service, instead, asked, steps, cached)
+        return found
     body = answer.body(chosen.model)
     _note(service, chosen, answer, waited)
     if chosen.role == CHALLENGER:

@@ -82,11 +82,10 @@ class Metrics:
     def _rates(self, model: Model, answer: Answer) -> None:
         for sense, rate in input_rates(model.graph, {s: answer.input_spikes[s] for s in answer.used}).items():
             self.input_rate.labels(sense).observe(rate)
-        if model.arithmetic == "float":
-            silent = set(model.graph.network.senses) - set(answer.used)  # their layers heard nothing
-            for layer, rate in layer_rates(model.graph, answer.layer_spikes).items():
-                if layer not in silent:
-                    self.layer_rate.labels(layer).observe(rate)
+        silent = set(model.graph.network.senses) - set(answer.used)  # their layers heard nothing
+        for layer, rate in layer_rates(model.graph, answer.layer_spikes).items():
+            if layer not in silent:
+                self.layer_rate.labels(layer).observe(rate)
 
 
 class State(Collector):
