@@ -27,8 +27,7 @@ class Watch:
     def __init__(self, model: Model, limit: float) -> None:
         self.model, self.limit, self.added = model, limit, 0
         self._last: dict[str, dict[str, deque[float]]] = {
-            view: {name: deque(maxlen=WINDOW) for name in of}
-            for view, of in (model.profile or {}).items()
+            view: {name: deque(maxlen=WINDOW) for name in of} for view, of in (model.profile or {}).items()
         }
 
     def add(self, inputs: Mapping[Sense, int], layers: Mapping[str, int]) -> None:
