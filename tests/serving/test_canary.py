@@ -19,7 +19,6 @@ from snn_fusion.registry.rates import LAYER
 from snn_fusion.serving import canary, drift
 from snn_fusion.serving.app import create
 from snn_fusion.serving.canary import Canary, Limits
-from snn_fusion.serving.load import challenger as named_challenger
 from snn_fusion.serving.model import Model
 from snn_fusion.serving.problems import Problem
 from snn_fusion.serving.settings import Settings
@@ -243,8 +242,8 @@ def test_what_drifts_for_the_champion_too_is_not_the_challengers_fault(small_mod
 
 
 def test_a_share_without_a_challenger_is_refused_at_the_start() -> None:
-    with pytest.raises(BadInput, match="there is no challenger"):
-        named_challenger(Settings(canary=0.1))
+    with pytest.raises(BadInput, match=r"SERVE_CANARY: is 0.1, but there is no challenger .set SNN_FUSION_SERVE_CHALL"):
+        Settings.from_environment({"SNN_FUSION_SERVE_CANARY": "0.1"})
     with pytest.raises(BadInput, match="a share"):
         Settings.from_environment({"SNN_FUSION_SERVE_CANARY": "5"})
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import psutil
 import pytest
 
 from snn_fusion.config import Params
@@ -107,13 +108,14 @@ def test_a_bento_answers_with_no_workspace_no_registry_and_only_the_packages_tha
     port = free_port()
     command = [str(Path(sys.executable).with_name("bentoml")), "serve", packaged["tag"]]
     with (tmp_path / "log").open("w") as log:
-        options = ["--host", "127.0.0.1", "--port", str(port)]
+        options = ["--port", str(port)]
         process = subprocess.Popen(
             command + options, env=env, cwd=tmp_path, stdout=log, stderr=log, start_new_session=True
         )
     try:
         url = f"http://127.0.0.1:{port}"
         _ready(url, process, tmp_path / "log")
+        hosts = {one.laddr.ip for one in psutil.Process(process.pid).net_connections() if one.laddr.port == port}
         answer = httpx.post(f"{url}/v1/predict", json=as_json(made(params.encoding)), timeout=30)
         shown = httpx.get(f"{url}/v1/models", timeout=30).json()
         runs = httpx.get(f"{url}/api/experiments", timeout=30)
@@ -121,6 +123,8 @@ def test_a_bento_answers_with_no_workspace_no_registry_and_only_the_packages_tha
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGTERM)
         process.wait(30)
+    assert hosts == {"127.0.0.1"}  # BentoML's own default are all addresses
+    assert packaged["serve"].endswith(f"bentoml serve {packaged['tag']} --host 127.0.0.1")
     assert answer.status_code == 200, answer.text
     model = {"version": "1", "digest": packaged["graph"], "arithmetic": "float"}
     assert model.items() <= answer.json()["model"].items()

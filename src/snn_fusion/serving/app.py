@@ -29,7 +29,6 @@ from snn_fusion.serving.model import Model
 from snn_fusion.serving.observe import Observed
 from snn_fusion.serving.payload import Batch, Recording, decode, signals
 from snn_fusion.serving.problems import Problem, invalid
-from snn_fusion.serving.rates import Rates
 from snn_fusion.serving.registry_routes import ROUTES as REGISTRY
 from snn_fusion.serving.reload import Reload
 from snn_fusion.serving.reply import reply
@@ -107,7 +106,7 @@ def create(
 ) -> Starlette:
     """The application; `load` gives the model when it starts, `challenger` the one that is tried beside it."""
 
-    tokens, rates = configured(settings), Rates(settings.rate, settings.burst, settings.redis)
+    tokens, rates = configured(settings)
 
     @contextlib.asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:

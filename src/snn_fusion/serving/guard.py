@@ -169,12 +169,13 @@ class _Passing:
         log.info("request", extra={"fields": fields | ({"refused": self.why} if self.why else {})})
 
 
-def configured(settings: Settings) -> Tokens | None:
-    """None where no keys are configured. Raises BadInput."""
+def configured(settings: Settings) -> tuple[Tokens | None, Rates]:
+    """Who may ask, and how often; no Tokens where no keys are set. Raises BadInput if a file or the URL is no good."""
+    rates = Rates(settings.rate, settings.burst, settings.redis)
     if not settings.keys:
-        return None
+        return None, rates
     revoked = Path(settings.revoked) if settings.revoked else None
-    return Tokens(Path(settings.keys), settings.issuer, settings.audience, revoked)
+    return Tokens(Path(settings.keys), settings.issuer, settings.audience, revoked), rates
 
 
 def _route(routes: Sequence[BaseRoute], scope: Scope) -> str | None:
