@@ -132,7 +132,7 @@ def test_a_version_that_is_not_registered_is_named_and_nothing_stays(
 
 def test_a_challenger_that_is_not_there_is_named(workspace: Workspace, small_graph: Path) -> None:
     error = refused(workspace, model=str(small_graph), challenger="./nowhere")
-    assert error.where == "SNN_FUSION_SERVE_CHALLENGER: nowhere" and "missing" in error.problem
+    assert error.where == "SNN_FUSION_SERVE_CHALLENGER: nowhere/graph.nir" and "missing" in error.problem
 
 
 @pytest.mark.parametrize(
