@@ -171,6 +171,7 @@ async def spikes(request: Request) -> Response:
     """What the encoders make of a recording: for each sense, (step, channel) of each spike."""
     service, content = of(request), await body.read(request)
     model, kind = service.model, request.headers.get("content-type", "")
+    share(service)  # which refuses it in its turn; there are no steps to save here
 
     def work() -> dict[str, Any]:
         given = signals(decode(content, kind, Recording), model.graph.encoding)

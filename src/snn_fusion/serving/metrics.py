@@ -52,6 +52,9 @@ class Metrics:
         self.predicted = counter("predicted", "Answers that were computed, by class", "role", "label")
         self.compared = counter("canary_compared", "Answers of challenger and champion to one recording", "agree")
         self.failed = counter("challenger_failures", "Requests that the champion answered, for the challenger failed")
+        self.streams = counter("streams", "Streams by how they ended: answered, refused, left or failed", "end")
+        for end in ("answered", "refused", "left", "failed"):
+            self.streams.labels(end)
         for how in ("sense_rejected", "fewer_steps", "refused", "by_champion"):
             self.degraded.labels(how)
         for result in ("hit", "miss", "failed"):

@@ -41,7 +41,8 @@ bytes; the answer comes in the same form.
 
 After each step of the network comes a `Step`; the last message is a `Last`: what `/v1/predict` says of the whole
 recording. A problem comes as `{{"status": 422, "error": {{...}}}}`, and then the stream is closed. At most
-{limits.SESSIONS} are open at once, and one is closed after {limits.IDLE_S:g} s without a message.
+{limits.SESSIONS} are open at once, and one is closed after {limits.IDLE_S:g} s without a message. Under pressure it
+ends after fewer steps, which the last message says, or is refused with 429.
 """
 
 
