@@ -14,7 +14,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from snn_fusion.serving import docs_page, openapi
-from snn_fusion.serving.payload import JSON
+from snn_fusion.serving.kinds import JSON
 from snn_fusion.serving.problems import Problem
 
 FOLDER = Path(__file__).with_name("page")

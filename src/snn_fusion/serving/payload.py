@@ -23,9 +23,9 @@ import numpy.typing as npt
 from snn_fusion.config import EncodingParams
 from snn_fusion.data.recording import EVENT, MAX_SIDE, Audio, Events, Imu, Sense, Signal
 from snn_fusion.serving import limits
+from snn_fusion.serving.kinds import JSON, MSGPACK, kind_of
 from snn_fusion.serving.problems import Problem, invalid
 
-JSON, MSGPACK = "application/json", "application/msgpack"
 Numbers = list[float] | bytes
 Whole = list[int] | bytes
 
@@ -76,11 +76,7 @@ def _decoder(kind: str, of: type) -> Any:
 
 def decode(body: bytes, content_type: str, of: type) -> Any:
     """A body as the struct `of`. Raises Problem: 415 for another content type, 400 and 422 naming the field."""
-    kind = content_type.partition(";")[0].strip().lower()
-    if kind == "application/x-msgpack":
-        kind = MSGPACK
-    if kind not in (JSON, MSGPACK):
-        raise Problem(415, "Content-Type", repr(content_type[:80]), f"{JSON} or {MSGPACK}")
+    kind = kind_of(content_type)
     try:
         return _decoder(kind, of).decode(body)
     except msgspec.ValidationError as error:

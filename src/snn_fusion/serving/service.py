@@ -57,9 +57,13 @@ class Outermost(bentoml.Service[Any]):
     """
 
     def to_asgi(self, is_main: bool = True) -> ASGIApp:
+        import uvicorn.config
+
+        from snn_fusion.serving import protocol
         from snn_fusion.serving.app import create
         from snn_fusion.serving.load import challenger, load
 
+        uvicorn.config.HTTP_PROTOCOLS["auto"] = protocol.NAME  # BentoML makes uvicorn's configuration after this
         logs.setup()  # again: what was imported since has loggers too
         app = create(settings, load, challenger)
         self.mount_asgi_app(app, path="/")  # so that it starts and ends with the service

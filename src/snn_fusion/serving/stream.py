@@ -23,7 +23,8 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from snn_fusion.data.recording import SENSES, Sense
 from snn_fusion.serving import limits
 from snn_fusion.serving.answering import share, streamed
-from snn_fusion.serving.payload import JSON, MSGPACK, Message, decode, signals
+from snn_fusion.serving.kinds import JSON, MSGPACK
+from snn_fusion.serving.payload import Message, decode, signals
 from snn_fusion.serving.predict import concluded
 from snn_fusion.serving.problems import Problem, invalid
 from snn_fusion.serving.session import Session, Step
