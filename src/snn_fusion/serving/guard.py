@@ -9,7 +9,7 @@ import contextlib
 import time
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import HTTPConnection, Request
@@ -19,11 +19,15 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocket
 
 from snn_fusion.serving import loopback
+from snn_fusion.serving.kinds import kind_of
 from snn_fusion.serving.logs import correlate, log
 from snn_fusion.serving.problems import Problem
 from snn_fusion.serving.rates import Rates
 from snn_fusion.serving.settings import Settings
 from snn_fusion.serving.tokens import Identity, Role, Tokens
+
+if TYPE_CHECKING:
+    from snn_fusion.serving.app import Service
 
 NOBODY = Identity("", Role.VIEWER)
 LOCAL = Identity("local", Role.ADMIN)  # whoever is on this computer, where no keys are configured
@@ -87,6 +91,14 @@ class Guard:
             loopback.check_request(scope)
             passing.identity = LOCAL
         passing.route = _route(self.routes, scope)
+        await self._identify(passing)
+        kind = Headers(scope=scope).get("content-type")
+        if kind is not None and passing.route is not None and scope.get("method", READS[0]) not in READS:
+            kind_of(kind)
+
+    async def _identify(self, passing: _Passing) -> None:
+        """Raises Problem."""
+        scope = passing.scope
         needed = None if passing.route is None else self.access.get(passing.route, Role.ADMIN)
         if self.tokens is None or needed is None:  # a path without a route has nothing behind it but a 404
             scope["state"]["identity"] = passing.identity
@@ -139,6 +151,8 @@ class _Passing:
 
     async def send(self, message: Message) -> None:
         kind = message["type"]
+        if kind == "http.response.start" and getattr(self._service, "draining", False):
+            message["headers"] = [*message.get("headers", ()), (b"connection", b"close")]  # it would be closed unused
         if kind in ("http.response.start", "websocket.accept", "websocket.http.response.start"):
             self.status = message.get("status", 101)
             self._add_headers(message)
@@ -155,8 +169,13 @@ class _Passing:
         for name, value in HEADERS.items():
             headers.setdefault(name, value)
 
+    @property
+    def _service(self) -> Service | None:
+        found: Service | None = getattr(self.scope["app"].state, "service", None)
+        return found
+
     def write(self) -> None:
-        service = getattr(self.scope["app"].state, "service", None)
+        service = self._service
         fields = {
             "method": self.scope.get("method", "WS"),
             "route": self.route,  # not the path, in which anything may stand
