@@ -160,8 +160,9 @@ def test_what_does_not_fit_what_came_before_is_refused(client) -> None:
         ([START, START], 422, "start"),
         ([{"start": ["imu"]}, {"audio": {"samples": [0.5], "rate": 8000}}], 422, "audio"),
         ([START, {"audio": {"samples": [2.0], "rate": 8000}}], 422, "audio.samples[0]"),
-        ([START, {"audio": {"samples": [0.0], "rate": 8000, "gain": 1}}], 422, "audio"),
-        ([START, {"stop": True}], 422, "body"),
+        ([START, {"audio": {"samples": [0.0], "rate": 8000, "gain": 1}}], 422, "audio.gain"),
+        ([START, {"stop": True}], 422, "stop"),
+        ([START, {"\U0001f600" * 90: True}], 422, "\U0001f600" * 40),
         ([START, []], 422, "body"),
     ],
 )

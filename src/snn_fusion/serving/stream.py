@@ -143,6 +143,6 @@ async def _send(socket: WebSocket, content: dict[str, Any], binary: bool) -> Non
 async def _refuse(socket: WebSocket, problem: Problem, code: int) -> None:
     try:
         await _send(socket, {"status": problem.status, **problem.body()}, False)
-        await socket.close(code, problem.field[:60])
+        await socket.close(code, problem.field.encode("ascii", "replace").decode()[:60])  # at most 123 bytes
     except (RuntimeError, WebSocketDisconnect):
         pass  # it is gone already
