@@ -28,7 +28,7 @@ from snn_fusion.registry.tracking import URI
 from snn_fusion.serving.package import package
 from snn_fusion.serving.packaged import check, load_package, seal
 from snn_fusion.serving.requirements import DIRECT, needed
-from snn_fusion.serving.sample import as_json
+from snn_fusion.serving.sample import as_json, sample
 from snn_fusion.serving.serve import GRAPH
 from snn_fusion.serving.warm import made
 from snn_fusion.workspace import Workspace
@@ -217,6 +217,16 @@ def test_a_file_that_was_changed_or_is_gone_is_refused(bento: Path, tmp_path: Pa
     with pytest.raises(BadInput, match=r"graph: is .*, not 000000000000"):
         load_package(model, "float")
     assert about["graph"] != "0" * 64
+
+
+def test_a_sample_holds_the_channels_that_are_encoded_and_no_others(
+    home: Workspace, params: Params, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert [*sample(home, ["imu"])["imu"]["channels"]] == [one.name for one in params.encoding.imu.channels]
+    fewer = params.encoding.imu.model_copy(update={"channels": params.encoding.imu.channels[1:3]})
+    less = params.model_copy(update={"encoding": params.encoding.model_copy(update={"imu": fewer})})
+    monkeypatch.setattr("snn_fusion.serving.sample.load_params", lambda _: less)
+    assert [*sample(home, ["imu"])["imu"]["channels"]] == ["acc_y", "turn_rate"]
 
 
 def test_only_what_is_registered_can_be_packaged(home: Workspace, params: Params) -> None:

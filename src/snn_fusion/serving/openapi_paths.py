@@ -85,7 +85,7 @@ PROMOTE = """It becomes the champion if it passes the gate, and is served where 
 of their own. Role: reviewer."""
 ROLLBACK = "This champion is taken back: the one before it is champion again, and served. Role: reviewer."
 RELOAD = "Load what the settings name now, after a promotion by the pipeline, say. Role: admin."
-RUN: Part = {"type": "string", "pattern": "^[0-9a-f]{32}$"}
+RUN: Part = {"type": "string", "pattern": "^[0-9a-f]{32}$", "examples": ["0123456789abcdef0123456789abcdef"]}
 VERSION: Part = {"type": "string", "pattern": "^[1-9][0-9]{0,8}$"}
 PAGING: list[Part] = [
     {"name": "limit", "in": "query", "schema": {"type": "integer", "minimum": 1, "maximum": 200, "default": 50}},
