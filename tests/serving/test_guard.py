@@ -6,7 +6,6 @@ import asyncio
 import re
 import socket
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,7 +20,7 @@ from snn_fusion.serving.settings import Settings
 from snn_fusion.serving.tokens import Role
 from tests.serving.conftest import LOCAL
 from tests.serving.running import free_port
-from tests.serving.signing import ANOTHER, TONE, Signer, replace
+from tests.serving.signing import ANOTHER, TONE, Signer
 
 
 @pytest.fixture(scope="module")
@@ -149,55 +148,8 @@ def test_a_slash_too_many_leads_nowhere(open_to_all: TestClient, path: str) -> N
     assert (answer.status_code, answer.json()["error"]["field"]) == (404, "path")
 
 
-PATHS = sorted({route.path for route in ROUTES if isinstance(route, Route)})
-
-
-@pytest.mark.parametrize("path", PATHS)
-@pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE"])
-def test_no_route_takes_a_body_of_another_type(open_to_all: TestClient, path: str, method: str) -> None:
-    url = re.sub(r"{\w+}", "1", path)
-    for kind in ("application/vnd.bentoml+pickle", "text/plain", "multipart/form-data; boundary=x", ""):
-        answer = open_to_all.request(method, url, content=b"cos\nsystem\n", headers={"Content-Type": kind})
-        assert (answer.status_code, answer.json()["error"]["field"]) == (415, "Content-Type"), answer.text
-        assert repr(kind) == answer.json()["error"]["problem"]
-
-
-def test_another_type_does_not_matter_where_nothing_is_sent_or_nothing_is_there(open_to_all: TestClient) -> None:
-    headers = {"Content-Type": "text/plain"}
-    assert open_to_all.get("/health", headers=headers).status_code == 200
-    assert open_to_all.post("/nothing", headers=headers).status_code == 404
-
-
 def test_who_may_not_ask_is_told_that_rather_than_the_type(guarded: TestClient) -> None:
     assert guarded.post("/v1/predict", content=b"x", headers={"Content-Type": "text/plain"}).status_code == 401
-
-
-@pytest.mark.parametrize("name", ["keys", "revoked"])
-def test_while_a_file_of_keys_cannot_be_used_ready_is_red(small_model: Model, tmp_path: Path, name: str) -> None:
-    signer = Signer(tmp_path).make("old")
-    (tmp_path / "revoked").write_text("lost\n")
-    files = {"keys": signer.keys, "revoked": tmp_path / "revoked"}
-    with client(small_model, **{key: str(path) for key, path in files.items()}) as one:
-        assert one.get("/ready").status_code == 200
-        whole = files[name].read_bytes()
-        files[name].unlink()
-        answer = one.get("/ready")
-        assert (answer.status_code, answer.json()["why"]) == (503, "tokens cannot be checked")
-        assert one.get("/health").status_code == 200
-        replace(files[name], whole.decode())
-        assert one.get("/ready").json()["ready"]
-
-
-def test_while_it_drains_no_connection_is_kept(small_model: Model) -> None:
-    with client(small_model) as one:
-        assert "connection" not in one.get("/health").headers
-        one.app.state.service.drain()  # type: ignore[attr-defined]
-        answers = [one.get("/health"), one.post("/v1/predict", json=TONE), one.get("/nothing")]
-        assert [(one.status_code, one.headers["connection"]) for one in answers] == [
-            (200, "close"),
-            (200, "close"),
-            (404, "close"),
-        ]
 
 
 def test_a_wrong_method_needs_the_routes_role_too(guarded: TestClient, made: Signer) -> None:

@@ -151,8 +151,6 @@ class _Passing:
 
     async def send(self, message: Message) -> None:
         kind = message["type"]
-        if kind == "http.response.start" and getattr(self._service, "draining", False):
-            message["headers"] = [*message.get("headers", ()), (b"connection", b"close")]  # it would be closed unused
         if kind in ("http.response.start", "websocket.accept", "websocket.http.response.start"):
             self.status = message.get("status", 101)
             self._add_headers(message)
@@ -168,6 +166,8 @@ class _Passing:
         headers["X-Request-ID"] = self.request_id
         for name, value in HEADERS.items():
             headers.setdefault(name, value)
+        if message["type"] == "http.response.start" and self._service and self._service.draining:
+            headers["Connection"] = "close"  # else the next request would be sent on one that is about to be closed
 
     @property
     def _service(self) -> Service | None:
