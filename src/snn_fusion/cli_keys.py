@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -55,7 +56,9 @@ def token(
     role: Annotated[RoleName, typer.Option(help="What its bearer may do; each role may do all that those before may")],
     hours: Annotated[float, typer.Option(help="How long it is good for")] = 8.0,
 ) -> None:
-    """Print a token for a service. What each role may do: docs/serving.md.
+    """Print a token for a service; on stderr, by what name it can be revoked and when it ends.
+
+    What each role may do: docs/serving.md.
 
     `iss` and `aud` are what the service expects: SNN_FUSION_SERVE_ISSUER and SNN_FUSION_SERVE_AUDIENCE, where set.
 
@@ -70,4 +73,6 @@ def token(
 
     settings = Settings.from_environment()
     made = issue(key, subject, Role[role.upper()], hours, settings.issuer, settings.audience)
-    sys.stdout.write(made + "\n")
+    sys.stdout.write(made.token + "\n")
+    ends = datetime.fromtimestamp(made.ends, UTC).isoformat(timespec="seconds")
+    sys.stderr.write(f"jti {made.name}, good until {ends}; a line with that jti among the revoked ones ends it\n")

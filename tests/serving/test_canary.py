@@ -19,7 +19,6 @@ from snn_fusion.registry.rates import LAYER
 from snn_fusion.serving import canary, drift
 from snn_fusion.serving.app import create
 from snn_fusion.serving.canary import Canary, Limits
-from snn_fusion.serving.load import challenger as named_challenger
 from snn_fusion.serving.model import Model
 from snn_fusion.serving.problems import Problem
 from snn_fusion.serving.settings import Settings
@@ -154,6 +153,25 @@ def test_a_request_that_is_wrong_is_not_the_challengers_failure(small_model: Mod
         assert value(one, "challenger_failures_total") == 0 and value(one, "canary_stopped") == 0
 
 
+def test_what_the_challenger_alone_refuses_the_champion_answers_and_it_counts_as_its_failure(
+    small_model: Model,
+) -> None:
+    code = small_model.graph.encoding
+    higher = code.model_copy(update={"audio": code.audio.model_copy(update={"high_hz": 7000.0})})  # needs 14 kHz
+    choosy = replace(small_model, graph=replace(small_model.graph, encoding=higher), version="choosy")
+    body = as_json(recording(1, "audio"))
+    with client(small_model, choosy) as one:
+        expected = one.post("/v1/predict", json=body).json()["scores"]
+        answer = one.post("/v1/predict", json=body, headers=CHALLENGER)
+        assert (answer.status_code, answer.json()["scores"]) == (200, expected)
+        model = answer.json()["model"]
+        assert (model["role"], model["instead_of_challenger"]) == ("champion", "it failed")
+        assert value(one, "challenger_failures_total") == 1
+        body["audio"]["rate"] = 100  # which neither takes
+        assert one.post("/v1/predict", json=body, headers=CHALLENGER).json()["error"]["field"] == "audio.rate"
+        assert value(one, "challenger_failures_total") == 1
+
+
 def test_a_slow_challenger_is_stopped_and_the_log_says_how_slow(
     small_model: Model, better: Model, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -224,8 +242,8 @@ def test_what_drifts_for_the_champion_too_is_not_the_challengers_fault(small_mod
 
 
 def test_a_share_without_a_challenger_is_refused_at_the_start() -> None:
-    with pytest.raises(BadInput, match="there is no challenger"):
-        named_challenger(Settings(canary=0.1))
+    with pytest.raises(BadInput, match=r"SERVE_CANARY: is 0.1, but there is no challenger .set SNN_FUSION_SERVE_CHALL"):
+        Settings.from_environment({"SNN_FUSION_SERVE_CANARY": "0.1"})
     with pytest.raises(BadInput, match="a share"):
         Settings.from_environment({"SNN_FUSION_SERVE_CANARY": "5"})
 

@@ -146,7 +146,7 @@ def test_a_chips_layers_are_not_compared_with_those_of_the_float_network(small_m
     profile: Profile = {"audio": {INPUT: bins, LAYER: bins, "joint": bins}}
     watch = Watch(replace(small_model, profile=profile, arithmetic="loihi2"), 0.25)
     for _ in range(drift.LEAST):
-        watch.add({"audio": 100}, {"audio": 100, "joint": 100})
+        watch.add({"audio": 100}, {})  # which is all that a chip's recordings tell
     assert [one.measurement for one in watch.found()] == [INPUT]
 
 

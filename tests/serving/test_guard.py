@@ -142,6 +142,16 @@ def test_no_spelling_of_a_path_gets_past_the_table(guarded: TestClient, path: st
     assert answer.status_code in (401, 404)
 
 
+@pytest.mark.parametrize("path", ["/v1/predict/", "/health/", "/docs/", "/v1/models/"])
+def test_a_slash_too_many_leads_nowhere(open_to_all: TestClient, path: str) -> None:
+    answer = open_to_all.get(path, follow_redirects=False)
+    assert (answer.status_code, answer.json()["error"]["field"]) == (404, "path")
+
+
+def test_who_may_not_ask_is_told_that_rather_than_the_type(guarded: TestClient) -> None:
+    assert guarded.post("/v1/predict", content=b"x", headers={"Content-Type": "text/plain"}).status_code == 401
+
+
 def test_a_wrong_method_needs_the_routes_role_too(guarded: TestClient, made: Signer) -> None:
     assert guarded.delete("/v1/predict").status_code == 401
     assert guarded.delete("/v1/predict", headers=made.bearer()).status_code == 405

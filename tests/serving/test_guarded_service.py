@@ -16,7 +16,7 @@ import pytest
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
-from tests.serving.running import ROOT, served
+from tests.serving.running import ROOT, free_port, served
 from tests.serving.signing import TONE, Signer, replace
 
 
@@ -86,15 +86,28 @@ def test_the_log_of_a_real_service_is_json_without_tokens_or_payloads(running: t
     assert {line["route"] for line in mine} == {"/v1/predict"}
 
 
-def test_bentoml_itself_is_refused_another_host_without_keys(tmp_path: Path) -> None:
+ELSEWHERE = "192.0.2.1"  # an address that no computer has
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"BENTOML_HOST": ELSEWHERE}, f"{ELSEWHERE} can be reached from outside"),
+        ({"SNN_FUSION_SERVE_KEYS": "none.json"}, "error none.json: cannot be read: No such file"),
+        ({"SNN_FUSION_SERVE_THREADS": "0"}, "error SNN_FUSION_SERVE_THREADS: is 0 (1 or more)"),
+    ],
+    ids=lambda one: str(one)[:30],
+)
+def test_bentoml_itself_names_a_wrong_setting_and_starts_nothing(
+    settings: dict[str, str], message: str, tmp_path: Path
+) -> None:
     program = str(Path(sys.executable).with_name("bentoml"))
-    host = "192.0.2.1"  # an address that no computer has
     kept = {name: value for name, value in os.environ.items() if not name.startswith("SNN_FUSION_SERVE_")}
     paths = {"PYTHONPATH": str(ROOT / "src"), "BENTOML_HOME": str(tmp_path), "SNN_FUSION_HOME": str(tmp_path)}
     done = subprocess.run(
-        [program, "serve", "snn_fusion.serving.service:SnnFusion", "--host", host],
+        [program, "serve", "snn_fusion.serving.service:SnnFusion", "--port", str(free_port())],
         **{"capture_output": True, "text": True, "timeout": 90},
-        env=kept | paths | {"BENTOML_DO_NOT_TRACK": "True"},
+        env=kept | paths | settings | {"BENTOML_DO_NOT_TRACK": "True"},
     )
-    assert done.returncode != 0
-    assert f"{host} can be reached from outside" in done.stdout + done.stderr
+    assert done.returncode == 2
+    assert message in done.stderr and "Traceback" not in done.stderr

@@ -8,8 +8,12 @@ import html
 import json
 import re
 import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
 from typing import Any
 
+import httpx
 import jsonschema
 import msgspec
 import numpy as np
@@ -21,8 +25,12 @@ from starlette.testclient import TestClient
 from snn_fusion.data.stylus import stylus_imu
 from snn_fusion.data.unipen import Stroke
 from snn_fusion.serving import answers, docs_page
-from snn_fusion.serving.app import ACCESS, ROUTES
+from snn_fusion.serving.app import ACCESS, ROUTES, create
+from snn_fusion.serving.model import Model
+from snn_fusion.serving.settings import Settings
 from snn_fusion.serving.tokens import Role
+from tests.serving.made import CODE
+from tests.serving.signing import Signer
 
 PAGES = {"/", "/docs", "/openapi.json", "/page/{name}"}
 JSON = "application/json"
@@ -142,15 +150,42 @@ def test_commands_in_docs_do_what_they_show(document: dict[str, Any], client: Te
     commands = re.findall(r'class="copy"[^>]*>(.*?)</pre>', client.get("/docs").text, re.DOTALL)
     assert len(commands) == len([m for methods in document["paths"].values() for m in methods])
     ran = 0
-    for command in commands:
+    for command in filter(lambda one: one.startswith("curl "), commands):
         words = shlex.split(html.unescape(command).replace("\\\n", " "))
-        path = words[1].removeprefix("http://127.0.0.1:3000")
+        assert words[1].startswith("http://localhost/")  # as this one was asked
+        path = words[1].removeprefix("http://localhost")
         if path.startswith(("/v1/predict", "/v1/spikes", "/v1/pen", "/v1/examples", "/health", "/ready")):
             body = words[words.index("-d") + 1] if "-d" in words else None
             answer = client.request("POST" if body else "GET", path, content=body, headers={"Content-Type": JSON})
             assert answer.status_code == 200, answer.text
             ran += 1
     assert ran == 8
+
+
+def test_commands_in_docs_go_to_the_service_that_showed_them(service: str) -> None:
+    page = httpx.get(f"{service}/docs").text
+    assert f"curl {service}/health" in page and ":3000/" not in page
+    assert f"{service}/api/experiments/0123456789abcdef0123456789abcdef" in page
+    (stream,) = re.findall(r">(import json.*?)</pre>", page, re.DOTALL)
+    done = subprocess.run([sys.executable, "-c", html.unescape(stream)], capture_output=True, text=True, check=True)
+    steps = [int(line.split()[0]) for line in done.stdout.splitlines()]
+    assert steps == [*range(1, CODE.steps + 1), CODE.steps]
+
+
+@pytest.mark.parametrize("host", ["x;ls", "$(ls)", "<b>", "a b", "localhost:port", "[::1", ""])
+def test_a_host_that_is_none_is_in_no_command(guarded: TestClient, host: str) -> None:
+    page = guarded.get("/docs", headers={"Host": host}).text
+    assert "curl http://localhost/health" in page
+    shown = guarded.get("/docs", headers={"Host": "[2001:db8::1]:8080"}).text
+    assert "curl http://[2001:db8::1]:8080/health" in shown
+
+
+@pytest.fixture(scope="module")
+def guarded(small_model: Model, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
+    """With keys it may have any name."""
+    signer = Signer(tmp_path_factory.mktemp("keys")).make("old")
+    with TestClient(create(Settings(keys=str(signer.keys)), lambda _: small_model)) as one:
+        yield one
 
 
 def test_pages_cannot_be_framed_and_run_their_own_scripts_alone(client: TestClient) -> None:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import psutil
 import pytest
 
 from snn_fusion.config import Params
@@ -27,12 +28,13 @@ from snn_fusion.registry.tracking import URI
 from snn_fusion.serving.package import package
 from snn_fusion.serving.packaged import check, load_package, seal
 from snn_fusion.serving.requirements import DIRECT, needed
-from snn_fusion.serving.sample import as_json
+from snn_fusion.serving.sample import as_json, sample
 from snn_fusion.serving.serve import GRAPH
 from snn_fusion.serving.warm import made
 from snn_fusion.workspace import Workspace
 from tests.registry.conftest import empty_store, params, put_data, put_evaluation, put_network, takes
 from tests.serving.running import STARTS_S, free_port
+from tests.serving.signing import Signer
 
 __all__ = ["empty_store", "params", "takes"]  # fixtures
 ROOT = Path(__file__).resolve().parents[2]
@@ -95,32 +97,49 @@ def built(bento: Path) -> list[Path]:
     return [path for path in bento.rglob("*") if path.is_file()]
 
 
+@contextlib.contextmanager
+def started(tag: str, home: Workspace, folder: Path, **settings: str) -> Iterator[tuple[str, set[str]]]:
+    """The URL of `bentoml serve TAG` with only these settings, and the addresses on which it listens."""
+    env = {
+        **{"PATH": os.environ["PATH"], "HOME": str(folder), "PYTHONPATH": str(folder)},
+        **{"BENTOML_HOME": str(home.path("bentoml")), "BENTOML_DO_NOT_TRACK": "True"},
+        **settings,
+    }
+    port = free_port()
+    command = [str(Path(sys.executable).with_name("bentoml")), "serve", tag, "--port", str(port)]
+    with (folder / "log").open("w") as log:
+        process = subprocess.Popen(command, env=env, cwd=folder, stdout=log, stderr=log, start_new_session=True)
+    try:
+        url = f"http://127.0.0.1:{port}"
+        _ready(url, process, folder / "log")
+        yield url, {one.laddr.ip for one in psutil.Process(process.pid).net_connections() if one.laddr.port == port}
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGTERM)
+        process.wait(30)
+
+
+def test_with_keys_a_bento_listens_on_all_addresses_and_asks_for_tokens(
+    packaged: dict[str, Any], built: list[Path], home: Workspace, tmp_path: Path
+) -> None:
+    signer = Signer(tmp_path / "keys").make("old")
+    with started(packaged["tag"], home, tmp_path, SNN_FUSION_SERVE_KEYS=str(signer.keys)) as (url, hosts):
+        assert hosts == {"0.0.0.0"}
+        assert httpx.get(f"{url}/v1/models").status_code == 401
+        assert httpx.get(f"{url}/v1/models", headers=signer.bearer()).status_code == 200
+
+
 def test_a_bento_answers_with_no_workspace_no_registry_and_only_the_packages_that_it_lists(
     packaged: dict[str, Any], bento: Path, built: list[Path], home: Workspace, params: Params, tmp_path: Path
 ) -> None:
     listed = re.findall(r"(?m)^([a-z0-9._-]+)==", (bento / "src" / "requirements.txt").read_text())
     (tmp_path / "sitecustomize.py").write_text(ONLY_WHAT_IS_LISTED.replace("LISTED", repr(listed), 1))
-    env = {
-        **{"PATH": os.environ["PATH"], "HOME": str(tmp_path), "PYTHONPATH": str(tmp_path)},
-        **{"BENTOML_HOME": str(home.path("bentoml")), "BENTOML_DO_NOT_TRACK": "True"},
-    }
-    port = free_port()
-    command = [str(Path(sys.executable).with_name("bentoml")), "serve", packaged["tag"]]
-    with (tmp_path / "log").open("w") as log:
-        options = ["--host", "127.0.0.1", "--port", str(port)]
-        process = subprocess.Popen(
-            command + options, env=env, cwd=tmp_path, stdout=log, stderr=log, start_new_session=True
-        )
-    try:
-        url = f"http://127.0.0.1:{port}"
-        _ready(url, process, tmp_path / "log")
+    with started(packaged["tag"], home, tmp_path) as (url, hosts):
         answer = httpx.post(f"{url}/v1/predict", json=as_json(made(params.encoding)), timeout=30)
         shown = httpx.get(f"{url}/v1/models", timeout=30).json()
         runs = httpx.get(f"{url}/api/experiments", timeout=30)
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGTERM)
-        process.wait(30)
+    assert hosts == {"127.0.0.1"}  # BentoML's own default are all addresses
+    assert packaged["serve"].endswith(f"bentoml serve {packaged['tag']} --host 127.0.0.1")
     assert answer.status_code == 200, answer.text
     model = {"version": "1", "digest": packaged["graph"], "arithmetic": "float"}
     assert model.items() <= answer.json()["model"].items()
@@ -213,6 +232,16 @@ def test_a_file_that_was_changed_or_is_gone_is_refused(bento: Path, tmp_path: Pa
     with pytest.raises(BadInput, match=r"graph: is .*, not 000000000000"):
         load_package(model, "float")
     assert about["graph"] != "0" * 64
+
+
+def test_a_sample_holds_the_channels_that_are_encoded_and_no_others(
+    home: Workspace, params: Params, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert [*sample(home, ["imu"])["imu"]["channels"]] == [one.name for one in params.encoding.imu.channels]
+    fewer = params.encoding.imu.model_copy(update={"channels": params.encoding.imu.channels[1:3]})
+    less = params.model_copy(update={"encoding": params.encoding.model_copy(update={"imu": fewer})})
+    monkeypatch.setattr("snn_fusion.serving.sample.load_params", lambda _: less)
+    assert [*sample(home, ["imu"])["imu"]["channels"]] == ["acc_y", "turn_rate"]
 
 
 def test_only_what_is_registered_can_be_packaged(home: Workspace, params: Params) -> None:

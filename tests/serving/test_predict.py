@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from itertools import combinations
+from collections.abc import Mapping
+from itertools import combinations, pairwise
 from typing import Any
 
 import httpx
 import msgspec
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from snn_fusion.data.recording import SENSES, Audio
+from snn_fusion.data.recording import SENSES, Audio, Imu, Sense, Signal
 from snn_fusion.encoding.encoder import encode
 from snn_fusion.network.fusion import decide
+from snn_fusion.serving.model import Model
 from snn_fusion.serving.predict import predict
-from snn_fusion.serving.session import Step
-from tests.serving.made import CLASSES, CODE, MSGPACK, as_json, comparable, graph, packed, recording, taps
+from snn_fusion.serving.session import Session, Step
+from tests.serving.made import CLASSES, CODE, MSGPACK, as_json, comparable, cut, graph, packed, pen, recording, taps
 
 SUBSETS = [some for n in (1, 2, 3) for some in combinations(SENSES, n)]
 
@@ -91,6 +95,51 @@ def test_recordings_may_be_shorter_or_longer_than_the_network_looks(client, seco
     signals = recording(8, seconds=seconds)
     wanted = graph().network.run(taps(signals), 1).potential[0, -1]
     np.testing.assert_allclose(list(by_json(client, signals)["scores"].values()), wanted, rtol=1e-5, atol=1e-5)
+
+
+def sparse(seed: int, times_ms: list[int]) -> Imu:
+    """A pen's signal with readings at these times only."""
+    whole = pen(np.random.default_rng(seed), len(times_ms), 1.0)
+    return Imu(np.array(times_ms, np.int64) * 1000, whole.values, whole.channels, whole.units)
+
+
+def streamed(model: Model, signals: Mapping[Sense, Signal], edges: list[float]) -> list[Step]:
+    """All steps of a recording that comes in pieces, cut at these times in microseconds."""
+    session, found = Session(model, signals), []
+    for first, last in pairwise([0, *sorted(edges), 1e12]):
+        session.push(cut(signals, first, last))
+        found += session.steps()
+    session.close()
+    return found + session.steps()
+
+
+def same_in_any_number_of_steps(model: Model, signals: Mapping[Sense, Signal], edges: list[float], steps: int) -> None:
+    found = streamed(model, signals, edges)
+    for count in (steps, CODE.steps):
+        np.testing.assert_array_equal(predict(model, signals, count).last.scores, found[count - 1].scores)
+
+
+@pytest.mark.parametrize("apart_ms", [150, 300])
+def test_readings_far_apart_get_the_bits_of_a_stream_in_any_number_of_steps(small_model, apart_ms) -> None:
+    signals: dict[Sense, Signal] = {"imu": sparse(3, list(range(0, 1500, apart_ms)))}
+    for steps in range(5, CODE.steps):
+        same_in_any_number_of_steps(small_model, signals, [100e3, 610e3], steps)
+
+
+@given(
+    seed=st.integers(0, 3),
+    senses=st.sets(st.sampled_from(SENSES)),
+    gaps=st.lists(st.integers(1, 400), min_size=1, max_size=12),
+    edges=st.lists(st.integers(0, 1_200_000).map(float), max_size=4),
+    steps=st.integers(15, CODE.steps),
+)
+@settings(max_examples=60, deadline=None, derandomize=True)
+def test_sparse_readings_with_any_senses_get_the_bits_of_a_stream(
+    small_model, seed, senses, gaps, edges, steps
+) -> None:
+    signals = recording(seed, *(s for s in SENSES if s in senses | {"audio"}))  # which makes spikes by then
+    signals["imu"] = sparse(seed, np.cumsum([0, *gaps]).tolist())
+    same_in_any_number_of_steps(small_model, signals, edges, steps)
 
 
 def test_a_tie_goes_to_the_lowest_class_as_in_training() -> None:

@@ -118,7 +118,7 @@ def test_rate_0_is_no_limit() -> None:
 
 @pytest.mark.parametrize(
     ("rate", "burst", "url", "message"),
-    [(1, 0.5, "", "burst: is 0.5"), (1, 1, "http://:secret@host", "redis: is not a URL of a Redis")],
+    [(1, 0.5, "", "SERVE_BURST: is 0.5"), (1, 1, "http://:secret@host", "SERVE_REDIS: is not a URL of a Redis")],
 )
 def test_what_makes_no_sense_is_refused_and_passwords_are_not_quoted(
     rate: float, burst: float, url: str, message: str

@@ -77,7 +77,7 @@ def client(home: Workspace, keys: tuple[Path, Path], params: Params) -> Iterator
 def bearer(keys: tuple[Path, Path]) -> dict[str, dict[str, str]]:
     """Headers of each who asks."""
     who = {"eve": Role.VIEWER, "pete": Role.PREDICTOR, "anna": Role.REVIEWER, "bert": Role.REVIEWER, "root": Role.ADMIN}
-    tokens = {name: issue(keys[0], name, role, 1, "snn-fusion", "snn-fusion") for name, role in who.items()}
+    tokens = {name: issue(keys[0], name, role, 1, "snn-fusion", "snn-fusion").token for name, role in who.items()}
     return {name: {"Authorization": f"Bearer {token}"} for name, token in tokens.items()}
 
 

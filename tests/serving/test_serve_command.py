@@ -30,6 +30,7 @@ from snn_fusion.serving.warm import made
 from snn_fusion.workspace import Workspace
 from tests.serving.made import CODE
 from tests.serving.running import free_port
+from tests.serving.signing import Signer
 
 PROGRAM = [sys.executable, "-c", "from snn_fusion.cli import main; main()", "serve"]
 ENDS_S = 40
@@ -77,7 +78,7 @@ def test_it_says_where_it_listens_once_it_is_ready_and_its_first_answer_compiles
 
 
 def test_its_log_and_its_caches_lie_in_the_workspace(started: Started) -> None:
-    lines = (started.home / "logs" / "serve.log").read_text().splitlines()
+    lines = (started.home / "logs" / f"serve-{started.url.rpartition(':')[2]}.log").read_text().splitlines()
     assert any(json.loads(line)["event"] == "request" for line in lines if line.startswith("{"))
     assert (started.home / "bentoml").is_dir()
 
@@ -127,6 +128,44 @@ def test_a_version_that_is_not_registered_is_named_and_nothing_stays(
         assert probe.connect_ex(("127.0.0.1", port)) != 0
     here = psutil.Process().children(recursive=True)
     assert not [one for one in here if f"--port {port}" in " ".join(one.cmdline())]
+
+
+def test_a_challenger_that_is_not_there_is_named(workspace: Workspace, small_graph: Path) -> None:
+    error = refused(workspace, model=str(small_graph), challenger="./nowhere")
+    assert error.where == "SNN_FUSION_SERVE_CHALLENGER: nowhere/graph.nir" and "missing" in error.problem
+
+
+@pytest.mark.parametrize(
+    ("settings", "where"),
+    [
+        ({"keys": "none.json"}, "none.json"),
+        ({"keys": "KEYS", "revoked": "lost"}, "lost"),
+        ({"keys": "BROKEN"}, "broken.json"),
+        ({"burst": "0.5"}, "SNN_FUSION_SERVE_BURST"),
+        ({"redis": "http://localhost"}, "SNN_FUSION_SERVE_REDIS"),
+        ({"threads": "0"}, "SNN_FUSION_SERVE_THREADS"),
+        ({"rate": "-1"}, "SNN_FUSION_SERVE_RATE"),
+        ({"canary": "0.5"}, "SNN_FUSION_SERVE_CANARY"),
+        ({"arithmetic": "abacus"}, "SNN_FUSION_SERVE_ARITHMETIC"),
+    ],
+    ids=str,
+)
+def test_a_setting_that_is_wrong_is_named_before_anything_starts(
+    workspace: Workspace,
+    small_graph: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    settings: dict[str, str],
+    where: str,
+) -> None:
+    files = {"KEYS": str(Signer(tmp_path).make("k").keys), "BROKEN": str(tmp_path / "broken.json")}
+    (tmp_path / "broken.json").write_text("{")
+    for name, text in settings.items():
+        monkeypatch.setenv(f"SNN_FUSION_SERVE_{name.upper()}", files.get(text, text))
+    done = CliRunner().invoke(app, ["serve", "--model", str(small_graph), "--port", str(free_port())])
+    assert isinstance(done.exception, BadInput) and done.exception.where.endswith(where)
+    assert done.exception.problem and done.exception.remedy
+    assert not workspace.path("logs").exists()
 
 
 def test_a_graph_that_was_altered_is_refused(workspace: Workspace, small_graph: Path, tmp_path: Path) -> None:

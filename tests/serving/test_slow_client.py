@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import threading
 import time
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ import httpx
 import pytest
 import uvicorn
 
-from snn_fusion.serving import limits
+from snn_fusion.serving import limits, protocol
 from snn_fusion.serving.app import create
 from snn_fusion.serving.settings import Settings
 from tests.serving.made import as_json, encoded, recording
@@ -28,8 +29,9 @@ CHUNKED = {**JSON, "Transfer-Encoding": "chunked"}
 def server(small_model, monkeypatch) -> Iterator[str]:
     """The application in this process, so that its limits can be made small; on a real socket."""
     monkeypatch.setattr(limits, "BODY_S", 0.5)
+    monkeypatch.setattr(limits, "HEAD_S", 0.4)
     app = create(Settings(), lambda _: small_model)
-    made = uvicorn.Server(uvicorn.Config(app, port=free_port(), log_level="error"))
+    made = uvicorn.Server(uvicorn.Config(app, http=protocol.NAME, port=free_port(), log_level="error"))
     thread = threading.Thread(target=made.run)
     thread.start()
     while not made.started and thread.is_alive():
@@ -61,6 +63,99 @@ def test_a_body_that_crawls_is_given_up(server) -> None:
     assert b"did not arrive within 0.5 s" in reply.body
     assert reply.headers["connection"] == "close"
     assert answered(server)
+
+
+HEAD = head("/v1/predict", {**JSON, "Content-Length": str(len(GOOD))})
+
+
+async def given_up(url: str, parts: list[bytes], pause_s: float = 0.0) -> tuple[Reply, float]:
+    """The answer to a head that comes in parts and never ends, and the seconds that it took; then it hangs up."""
+    async with connected(url) as connection:
+        started = asyncio.get_running_loop().time()
+        reply = asyncio.create_task(connection.reply())
+        for part in parts:
+            if reply.done():
+                break
+            connection.writer.write(part)
+            await asyncio.sleep(pause_s)
+        found = await reply
+        took = asyncio.get_running_loop().time() - started
+        assert await connection.reader.read() == b""
+    return found, took
+
+
+def refused_late(reply: Reply, seconds: float) -> None:
+    error = json.loads(reply.body)["error"]
+    assert (reply.status, error["field"], error["limit"]) == (408, "request", "send it at once")
+    assert error["problem"] == f"its head did not arrive within {seconds:g} s"
+    assert reply.headers["x-request-id"] == error["request_id"] and reply.headers["connection"] == "close"
+
+
+@pytest.mark.parametrize(
+    ("parts", "pause_s"),
+    [
+        ([], 0.0),
+        ([HEAD[:30]], 0.0),
+        ([bytes([one]) for one in HEAD], 0.01),
+        ([b"\r\n"] * 200, 0.01),
+        ([HEAD[:-2], *[b"X-More: 1\r\n"] * 50], 0.05),
+    ],
+    ids=["nothing", "half a head", "a byte at a time", "empty lines", "header after header"],
+)
+def test_a_head_that_does_not_end_is_given_up(server, parts, pause_s) -> None:
+    reply, took = asyncio.run(given_up(server, parts, pause_s))
+    refused_late(reply, 0.4)
+    assert 0.3 < took < 2
+    assert answered(server)
+
+
+def test_a_kept_connection_is_given_up_in_the_head_of_its_second_request_and_not_while_it_idles(server) -> None:
+    async def second() -> Reply:
+        async with connected(server) as connection:
+            for _ in range(2):
+                assert (await connection.post("/v1/predict", GOOD, JSON)).status == 200
+                await asyncio.sleep(0.8)
+            connection.writer.write(HEAD[:40])
+            return await connection.reply()
+
+    refused_late(asyncio.run(second()), 0.4)
+
+
+def test_half_a_head_behind_a_request_does_not_take_that_ones_answer(server, monkeypatch) -> None:
+    monkeypatch.setattr(limits, "HEAD_S", 0.05)
+
+    async def behind() -> tuple[Reply, Reply]:
+        async with connected(server) as connection:
+            connection.writer.write(HEAD + GOOD[:-1])
+            await asyncio.sleep(0.2)  # its body may take longer
+            connection.writer.write(GOOD[-1:] + HEAD[:40])
+            return await connection.reply(), await connection.reply()
+
+    first, late = asyncio.run(behind())
+    assert first.status == 200
+    refused_late(late, 0.05)
+
+
+@pytest.mark.parametrize("line", [b"GARBAGE\r\n\r\n", b"\x16\x03\x01\x02\x00\x01", b"GET / HTTP/9.9\r\n\r\n"])
+def test_what_is_not_http_gets_a_refusal_in_json(service, line) -> None:
+    reply, _ = asyncio.run(given_up(service, [line]))
+    error = json.loads(reply.body)["error"]
+    assert (reply.status, error["field"], error["problem"]) == (400, "request", "cannot be read")
+    assert reply.headers["content-type"] == "application/json"
+    assert answered(service)
+
+
+def test_the_running_service_gives_up_silent_and_slow_clients_alike(service) -> None:
+    async def several() -> list[tuple[Reply, float]]:
+        crawling = [HEAD[:-2], *[b"X-More: 1\r\n"] * 30]
+        return await asyncio.gather(
+            given_up(service, []), given_up(service, [HEAD[:30]]), given_up(service, crawling, 1.0)
+        )
+
+    for reply, took in asyncio.run(several()):
+        refused_late(reply, 10)
+        assert 9 < took < 13
+    assert answered(service)
 
 
 def test_many_crawling_bodies_do_not_keep_others_from_their_answers(server) -> None:

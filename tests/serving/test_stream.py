@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -17,10 +20,14 @@ from starlette.testclient import TestClient
 from starlette.websockets import WebSocketDisconnect
 
 from snn_fusion.data.recording import SENSES
+from snn_fusion.registry.rates import INPUT
 from snn_fusion.serving import limits
 from snn_fusion.serving.app import create
+from snn_fusion.serving.problems import Problem
 from snn_fusion.serving.settings import Settings
+from snn_fusion.validation.drift import Profile, bins_of
 from tests.serving.made import CLASSES, CODE, as_json, cut, graph, packed, recording, taps
+from tests.serving.watching import value
 
 START = {"start": list(SENSES)}
 
@@ -153,8 +160,9 @@ def test_what_does_not_fit_what_came_before_is_refused(client) -> None:
         ([START, START], 422, "start"),
         ([{"start": ["imu"]}, {"audio": {"samples": [0.5], "rate": 8000}}], 422, "audio"),
         ([START, {"audio": {"samples": [2.0], "rate": 8000}}], 422, "audio.samples[0]"),
-        ([START, {"audio": {"samples": [0.0], "rate": 8000, "gain": 1}}], 422, "audio"),
-        ([START, {"stop": True}], 422, "body"),
+        ([START, {"audio": {"samples": [0.0], "rate": 8000, "gain": 1}}], 422, "audio.gain"),
+        ([START, {"stop": True}], 422, "stop"),
+        ([START, {"\U0001f600" * 90: True}], 422, "\U0001f600" * 40),
         ([START, []], 422, "body"),
     ],
 )
@@ -189,6 +197,72 @@ def test_more_streams_than_the_limit_are_told_to_come_later(client, monkeypatch)
             assert closed.value.code == 1013
         send(second, {"start": ["imu"], **as_json(recording(1, "imu"))})
         assert receive(second)["steps"] == 1
+
+
+def test_a_stream_counts_like_any_answer_and_by_how_it_ended(small_model) -> None:
+    profile: Profile = {"imu": {INPUT: bins_of(np.linspace(0, 1, 100))}}
+    message = {"start": ["imu"], **as_json(recording(1, "imu")), "end": True}
+    app = create(Settings(), lambda _: replace(small_model, profile=profile))
+    with TestClient(app, headers={"Host": "localhost"}) as client:
+        last = play(client, [message])[-1]
+        assert last["model"]["role"] == "champion"
+        assert play(client, [{"end": True}])[-1]["status"] == 422
+        with client.websocket_connect("/v1/stream") as socket:
+            send(socket, {"start": ["imu"]})
+        _until(lambda: value(client, "streams_total", end="left") == 1)
+        assert value(client, "streams_total", end="answered") == value(client, "streams_total", end="refused") == 1
+        assert value(client, "predicted_total", role="champion", label=last["label"]) == 1
+        assert value(client, "layer_firing_rate_count", layer="imu") == 1
+        assert app.state.service.watch("champion", app.state.service.model).added == 1
+
+
+@pytest.mark.parametrize(("share", "steps"), [(0.6, 30), (0.4, 20)])
+def test_under_pressure_a_stream_ends_after_as_many_steps_as_an_answer_would(small_model, share, steps) -> None:
+    signals = recording(1, "imu")
+    app = create(Settings(cache=0), lambda _: small_model)
+    with TestClient(app, headers={"Host": "localhost"}) as client:
+        app.state.service.workers.share = lambda: share
+        answers = play(client, [{"start": ["imu"], **as_json(signals), "end": True}])
+        assert [one["steps"] for one in answers] == [*range(1, steps + 1), steps]
+        assert answers[-1]["scores"] == predicted(client, signals)["scores"]
+        assert value(client, "degraded_total", how="fewer_steps") == 2
+
+
+def test_with_no_time_left_streams_and_spikes_are_refused(small_model) -> None:
+    def none() -> float:
+        raise Problem(429, "service", "too many requests wait", "0.5 s of waiting", 1)
+
+    app = create(Settings(), lambda _: small_model)
+    with TestClient(app, headers={"Host": "localhost"}) as client:
+        app.state.service.workers.share = none
+        answer = client.post("/v1/spikes", json=as_json(recording(1, "imu")))
+        assert (answer.status_code, answer.headers["retry-after"]) == (429, "1")
+        refused_at_the_door(client, 429, "too many requests wait")
+        assert value(client, "degraded_total", how="refused") == 2
+
+
+def test_while_the_service_stops_a_new_stream_is_told_so(small_model) -> None:
+    app = create(Settings(), lambda _: small_model)
+    with TestClient(app, headers={"Host": "localhost"}) as client:
+        app.state.service.drain()
+        refused_at_the_door(client, 503, "the service is stopping")
+
+
+def refused_at_the_door(client, status: int, problem: str) -> None:
+    with client.websocket_connect("/v1/stream") as socket:
+        answer = receive(socket)
+        assert (answer["status"], answer["error"]["problem"]) == (status, problem)
+        with pytest.raises(WebSocketDisconnect) as closed:
+            receive(socket)
+        assert closed.value.code == 1013
+    assert value(client, "streams_total", end="refused") == 1
+
+
+def _until(holds: Callable[[], bool], seconds: float = 10.0) -> None:
+    until = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < until, "it does not come about"
+        time.sleep(0.005)
 
 
 def test_a_client_that_vanishes_leaves_its_place_to_the_next(small_model) -> None:

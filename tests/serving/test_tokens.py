@@ -6,9 +6,11 @@ import base64
 import hashlib
 import hmac
 import json
+import re
 import stat
 import time
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -230,6 +232,9 @@ def test_a_token_of_the_command_is_taken_and_its_key_is_readable_for_its_owner_o
     made = run(app, ["token", "bert", "--role", "reviewer", "--hours", "0.5", "--key", str(key)])
     found = Tokens(tmp_path / "keys.json", NAME, NAME).identity(made.stdout.strip())
     assert (found.subject, found.role, len(found.token)) == ("bert", Role.REVIEWER, 32)
+    said = re.fullmatch(r"jti (\w{32}), good until (\S+); .*revoked.*\n", made.stderr)
+    assert said is not None and said[1] == found.token
+    assert abs(datetime.fromisoformat(said[2]).timestamp() - time.time() - 1800) < 30
 
 
 @pytest.mark.parametrize(

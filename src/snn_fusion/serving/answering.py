@@ -73,16 +73,15 @@ async def _kept(service: Service, chosen: Chosen, asked: Asked, steps: int) -> d
 async def _computed(service: Service, chosen: Chosen, asked: Asked, steps: int, cached: bool) -> dict[str, Any]:
     try:
         waited, answer = await _run(service, chosen.model, asked, steps)
-    except Problem:
-        raise
     except Exception as error:
         if chosen.role != CHALLENGER:
             raise
+        instead = Chosen(CHAMPION, service.model, "it failed")
+        found = await _computed(service, instead, asked, steps, cached)  # which raises if it is the request's fault
         service.canary.failed(error)
         service.metrics.failed.inc()
         service.metrics.degraded.labels("by_champion").inc()
-        instead = Chosen(CHAMPION, service.model, "it failed")
-        return await _computed(service, instead, asked, steps, cached)
+        return found
     body = answer.body(chosen.model)
     _note(service, chosen, answer, waited)
     if chosen.role == CHALLENGER:
@@ -109,6 +108,18 @@ async def _run(service: Service, model: Model, asked: Asked, steps: int) -> tupl
     return found
 
 
+def streamed(service: Service, model: Model, answer: Answer) -> dict[str, Any]:
+    """The body of a stream's last answer, which counts like any other.
+
+    But for its time, which is that of many chunks and compares with no whole recording's.
+    """
+    service.metrics.answered(CHAMPION, model, answer)
+    if model is service.model:  # else another took over meanwhile, and the rates that are kept are that one's
+        _watch(service, CHAMPION, model, answer)
+    body = answer.body(model)
+    return {**body, "model": body["model"] | Chosen(CHAMPION, model).body()}
+
+
 def _note(service: Service, chosen: Chosen, answer: Answer, waited: float) -> None:
     service.metrics.answered(chosen.role, chosen.model, answer)
     if service.tracing is not None:
@@ -118,12 +129,17 @@ def _note(service: Service, chosen: Chosen, answer: Answer, waited: float) -> No
 
 def _measure(service: Service, chosen: Chosen, answer: Answer) -> None:
     """Time and rates, of whole recordings only: those of fewer steps compare with nothing."""
-    if answer.last.step < chosen.model.graph.encoding.steps:
+    if answer.last.step == chosen.model.graph.encoding.steps:
+        service.canary.took(chosen.role, answer.encode_s + answer.infer_s)
+    _watch(service, chosen.role, chosen.model, answer)
+
+
+def _watch(service: Service, role: str, model: Model, answer: Answer) -> None:
+    if answer.last.step < model.graph.encoding.steps:
         return
-    service.canary.took(chosen.role, answer.encode_s + answer.infer_s)
-    watch = service.watch(chosen.role, chosen.model)
+    watch = service.watch(role, model)
     watch.add({s: answer.input_spikes[s] for s in answer.used}, answer.layer_spikes)
-    if chosen.role == CHALLENGER and watch.added % LOOK == 0:
+    if role == CHALLENGER and watch.added % LOOK == 0:
         service.canary.drifted(watch.found(), service.watch(CHAMPION, service.model).found())
 
 

@@ -29,14 +29,13 @@ from snn_fusion.serving.model import Model
 from snn_fusion.serving.observe import Observed
 from snn_fusion.serving.payload import Batch, Recording, decode, signals
 from snn_fusion.serving.problems import Problem, invalid
-from snn_fusion.serving.rates import Rates
 from snn_fusion.serving.registry_routes import ROUTES as REGISTRY
 from snn_fusion.serving.reload import Reload
 from snn_fusion.serving.reply import reply
 from snn_fusion.serving.session import encoded
 from snn_fusion.serving.settings import Settings
 from snn_fusion.serving.stream import stream
-from snn_fusion.serving.tokens import Role
+from snn_fusion.serving.tokens import Role, Tokens
 from snn_fusion.serving.tracing import tracing
 from snn_fusion.serving.warm import fresh
 from snn_fusion.serving.workers import Workers
@@ -45,8 +44,10 @@ from snn_fusion.serving.workers import Workers
 class Service:
     """What the routes share."""
 
-    def __init__(self, settings: Settings, model: Model, challenger: Model | None = None) -> None:
-        self.settings, self.model = settings, model
+    def __init__(
+        self, settings: Settings, model: Model, challenger: Model | None = None, tokens: Tokens | None = None
+    ) -> None:
+        self.settings, self.model, self.tokens = settings, model, tokens
         self.metrics, self.tracing = Metrics(), tracing()
         self.metrics.registry.register(State(self))
         self.workers = Workers(settings.threads, settings.pressure_ms / 1000, self.metrics.worked)
@@ -64,7 +65,14 @@ class Service:
     @property
     def unready(self) -> str | None:
         """Why newcomers should go elsewhere, if they should."""
-        return "draining" if self.draining else "under pressure" if self.workers.pressed else None
+        if self.draining:
+            return "draining"
+        try:
+            if self.tokens is not None:
+                self.tokens.usable()
+        except Problem:
+            return "tokens cannot be checked"
+        return "under pressure" if self.workers.pressed else None
 
     def models(self) -> dict[str, Model]:
         """Whatever answers, by role."""
@@ -107,14 +115,14 @@ def create(
 ) -> Starlette:
     """The application; `load` gives the model when it starts, `challenger` the one that is tried beside it."""
 
-    tokens, rates = configured(settings), Rates(settings.rate, settings.burst, settings.redis)
+    tokens, rates = configured(settings)
 
     @contextlib.asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         if tokens is None:
             loopback.check_hosts(loopback.listening())
         tried = challenger(settings) if challenger else None
-        app.state.service = service = Service(settings, fresh(load, settings), tried)
+        app.state.service = service = Service(settings, fresh(load, settings), tried, tokens)
         app.state.reload, app.state.rates = Reload(service, load), rates
         gc.freeze()  # to look for garbage in what is here already would stop all requests for 0.2 s, again and again
         with on_sigterm(service.drain, settings.drain_s):
@@ -123,7 +131,9 @@ def create(
 
     guard = Middleware(Guard, tokens=tokens, rates=rates, routes=ROUTES, access=ACCESS, refuse=on_problem)
     outermost = [Middleware(Observed), guard]  # what is refused is counted too
-    return Starlette(routes=ROUTES, lifespan=lifespan, exception_handlers=HANDLERS, middleware=outermost)
+    made = Starlette(routes=ROUTES, lifespan=lifespan, exception_handlers=HANDLERS, middleware=outermost)
+    made.router.redirect_slashes = False  # a path that is none of ours is a 404, and leads nowhere else
+    return made
 
 
 def of(request: Any) -> Service:
@@ -172,6 +182,7 @@ async def spikes(request: Request) -> Response:
     """What the encoders make of a recording: for each sense, (step, channel) of each spike."""
     service, content = of(request), await body.read(request)
     model, kind = service.model, request.headers.get("content-type", "")
+    share(service)  # which refuses it in its turn; there are no steps to save here
 
     def work() -> dict[str, Any]:
         given = signals(decode(content, kind, Recording), model.graph.encoding)
@@ -193,7 +204,7 @@ async def health(request: Request) -> Response:
 
 
 async def ready(request: Request) -> Response:
-    """Red before requests fail: while it drains, and when newcomers already get less than all steps."""
+    """Red before requests fail: while it drains, or cannot check tokens, or newcomers get less than all steps."""
     service = of(request)
     why = service.unready
     answer = {"ready": why is None, "waiting": service.workers.waiting}

@@ -13,10 +13,24 @@ STYLE = Path(__file__).with_name("page").joinpath("docs.css").read_text()
 Part = Mapping[str, Any]
 
 
-def render(document: Part) -> str:
-    """The page of an OpenAPI document."""
+STREAM = """import json
+import os
+from urllib.request import Request, urlopen
+
+from websockets.sync.client import connect
+
+headers = {"Authorization": f"Bearer {os.environ.get('TOKEN', '')}"}
+recording = json.load(urlopen(Request("BASE/v1/examples/7", headers=headers)))
+with connect("WEBSOCKET/v1/stream", additional_headers=headers) as stream:
+    stream.send(json.dumps({"start": list(recording), **recording, "end": True}))
+    for answer in map(json.loads, stream):
+        print(answer["steps"], answer["label"])"""
+
+
+def render(document: Part, base: str) -> str:
+    """The page of an OpenAPI document; `base`: scheme, host and port for its commands."""
     info, tags = document["info"], document["tags"]
-    found = {tag["name"]: _group(document, tag) for tag in tags}
+    found = {tag["name"]: _group(document, tag, base) for tag in tags}
     jump = "".join(f'<a href="#group-{name}">{name}</a>' for name in found)
     return f"""<!doctype html>
 <html lang="en">
@@ -44,9 +58,9 @@ def render(document: Part) -> str:
 """
 
 
-def _group(document: Part, tag: Part) -> str:
+def _group(document: Part, tag: Part, base: str) -> str:
     inside = [
-        _operation(path, method, operation)
+        _operation(base, path, method, operation)
         for path, methods in document["paths"].items()
         for method, operation in methods.items()
         if tag["name"] in operation["tags"]
@@ -55,7 +69,7 @@ def _group(document: Part, tag: Part) -> str:
     return f'<section id="group-{name}"><h2>{name}</h2>{about}{"".join(inside)}</section>'
 
 
-def _operation(path: str, method: str, operation: Part) -> str:
+def _operation(base: str, path: str, method: str, operation: Part) -> str:
     responses = operation["responses"]
     rows = "".join(
         f"<tr><th scope=row>{status}</th><td>{_inline(one['description'])} {_schema_of(one)}</td></tr>"
@@ -76,17 +90,19 @@ def _operation(path: str, method: str, operation: Part) -> str:
 {_prose(operation["description"])}
 {f"<ul>{parameters}</ul>" if parameters else ""}
 {_taken(operation)}
-<pre class="copy" tabindex="0" aria-label="A command to copy">{escape(curl(path, method, operation))}</pre>
+<pre class="copy" tabindex="0" aria-label="A command to copy">{escape(command(base, path, method, operation))}</pre>
 {shown}
 <details><summary>Statuses</summary><table><tbody>{rows}</tbody></table></details>
 </article>"""
 
 
-def curl(path: str, method: str, operation: Part) -> str:
-    """A command that works when $TOKEN and the address are right."""
+def command(base: str, path: str, method: str, operation: Part) -> str:
+    """What works when $TOKEN is right: of curl, or in Python where that knows no way."""
+    if "x-messages" in operation:
+        return STREAM.replace("BASE", base).replace("WEBSOCKET", base.replace("http", "ws", 1))
     for one in operation.get("parameters", ()):
-        path = path.replace("{%s}" % one["name"], str(one["schema"].get("enum", ["1"])[-1]))  # noqa: UP031
-    parts = [f"curl http://127.0.0.1:3000{path}"]
+        path = path.replace("{%s}" % one["name"], _value(one["schema"]))  # noqa: UP031
+    parts = [f"curl {base}{path}"]
     if method != "get":
         parts.append(f"-X {method.upper()}")
     if operation["security"]:
@@ -94,6 +110,10 @@ def curl(path: str, method: str, operation: Part) -> str:
     if (body := _example(operation.get("requestBody", {}))) is not None:
         parts += ["-H 'Content-Type: application/json'", f"-d '{json.dumps(body)}'"]
     return " \\\n  ".join(parts)
+
+
+def _value(schema: Part) -> str:
+    return str((schema.get("enum") or schema.get("examples") or ["1"])[-1])
 
 
 def _taken(operation: Part) -> str:

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from snn_fusion.data.recording import Sense
-from snn_fusion.registry.rates import INPUT, measured
+from snn_fusion.registry.rates import measured
 from snn_fusion.serving.model import Model
 from snn_fusion.validation.drift import Drift, compare
 
@@ -27,16 +27,11 @@ class Watch:
     def __init__(self, model: Model, limit: float) -> None:
         self.model, self.limit, self.added = model, limit, 0
         self._last: dict[str, dict[str, deque[float]]] = {
-            view: {name: deque(maxlen=WINDOW) for name in of if self._fits(name)}
-            for view, of in (model.profile or {}).items()
+            view: {name: deque(maxlen=WINDOW) for name in of} for view, of in (model.profile or {}).items()
         }
 
-    def _fits(self, measurement: str) -> bool:
-        """The profile's layers are those of the float network: a chip's arithmetic has rates of its own."""
-        return measurement == INPUT or self.model.arithmetic == "float"
-
     def add(self, inputs: Mapping[Sense, int], layers: Mapping[str, int]) -> None:
-        """Spikes of one whole recording: of each sense that was used, and of each layer."""
+        """Spikes of one whole recording: of each sense that was used, and of each layer (none on a chip)."""
         self.added += 1
         for view, found in measured(self.model.graph, list(inputs), inputs, layers).items():
             for name, rate in found.items():

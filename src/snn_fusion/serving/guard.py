@@ -9,7 +9,7 @@ import contextlib
 import time
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import HTTPConnection, Request
@@ -19,11 +19,15 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocket
 
 from snn_fusion.serving import loopback
+from snn_fusion.serving.kinds import kind_of
 from snn_fusion.serving.logs import correlate, log
 from snn_fusion.serving.problems import Problem
 from snn_fusion.serving.rates import Rates
 from snn_fusion.serving.settings import Settings
 from snn_fusion.serving.tokens import Identity, Role, Tokens
+
+if TYPE_CHECKING:
+    from snn_fusion.serving.app import Service
 
 NOBODY = Identity("", Role.VIEWER)
 LOCAL = Identity("local", Role.ADMIN)  # whoever is on this computer, where no keys are configured
@@ -87,6 +91,14 @@ class Guard:
             loopback.check_request(scope)
             passing.identity = LOCAL
         passing.route = _route(self.routes, scope)
+        await self._identify(passing)
+        kind = Headers(scope=scope).get("content-type")
+        if kind is not None and passing.route is not None and scope.get("method", READS[0]) not in READS:
+            kind_of(kind)
+
+    async def _identify(self, passing: _Passing) -> None:
+        """Raises Problem."""
+        scope = passing.scope
         needed = None if passing.route is None else self.access.get(passing.route, Role.ADMIN)
         if self.tokens is None or needed is None:  # a path without a route has nothing behind it but a 404
             scope["state"]["identity"] = passing.identity
@@ -154,9 +166,16 @@ class _Passing:
         headers["X-Request-ID"] = self.request_id
         for name, value in HEADERS.items():
             headers.setdefault(name, value)
+        if message["type"] == "http.response.start" and self._service and self._service.draining:
+            headers["Connection"] = "close"  # else the next request would be sent on one that is about to be closed
+
+    @property
+    def _service(self) -> Service | None:
+        found: Service | None = getattr(self.scope["app"].state, "service", None)
+        return found
 
     def write(self) -> None:
-        service = getattr(self.scope["app"].state, "service", None)
+        service = self._service
         fields = {
             "method": self.scope.get("method", "WS"),
             "route": self.route,  # not the path, in which anything may stand
@@ -169,12 +188,13 @@ class _Passing:
         log.info("request", extra={"fields": fields | ({"refused": self.why} if self.why else {})})
 
 
-def configured(settings: Settings) -> Tokens | None:
-    """None where no keys are configured. Raises BadInput."""
+def configured(settings: Settings) -> tuple[Tokens | None, Rates]:
+    """Who may ask, and how often; no Tokens where no keys are set. Raises BadInput if a file or the URL is no good."""
+    rates = Rates(settings.rate, settings.burst, settings.redis)
     if not settings.keys:
-        return None
+        return None, rates
     revoked = Path(settings.revoked) if settings.revoked else None
-    return Tokens(Path(settings.keys), settings.issuer, settings.audience, revoked)
+    return Tokens(Path(settings.keys), settings.issuer, settings.audience, revoked), rates
 
 
 def _route(routes: Sequence[BaseRoute], scope: Scope) -> str | None:

@@ -14,4 +14,5 @@ SESSIONS = 64  # streams open at once
 MESSAGE = 2**20  # bytes of a stream's message
 IDLE_S = 30.0  # a stream without a message is closed after
 STREAM_S = 600.0  # a stream that takes longer is closed, however busy
+HEAD_S = 10.0  # a request whose head takes longer to arrive is refused
 BODY_S = 20.0  # a body that takes longer to arrive is refused

@@ -25,12 +25,7 @@ def load(settings: Settings) -> Model:
 
 def challenger(settings: Settings) -> Model | None:
     """The model that answers a share of the requests, in the float network's arithmetic. Raises BadInput."""
-    if not settings.challenger:
-        if settings.canary:
-            what = f"is {settings.canary:g}, but there is no challenger"
-            raise BadInput("SNN_FUSION_SERVE_CANARY", what, "set SNN_FUSION_SERVE_CHALLENGER, for instance: challenger")
-        return None
-    return named(settings.challenger, "float")
+    return named(settings.challenger, "float") if settings.challenger else None
 
 
 def named(name: str, arithmetic: str) -> Model:

@@ -52,6 +52,9 @@ class Metrics:
         self.predicted = counter("predicted", "Answers that were computed, by class", "role", "label")
         self.compared = counter("canary_compared", "Answers of challenger and champion to one recording", "agree")
         self.failed = counter("challenger_failures", "Requests that the champion answered, for the challenger failed")
+        self.streams = counter("streams", "Streams by how they ended: answered, refused, left or failed", "end")
+        for end in ("answered", "refused", "left", "failed"):
+            self.streams.labels(end)
         for how in ("sense_rejected", "fewer_steps", "refused", "by_champion"):
             self.degraded.labels(how)
         for result in ("hit", "miss", "failed"):
@@ -82,11 +85,10 @@ class Metrics:
     def _rates(self, model: Model, answer: Answer) -> None:
         for sense, rate in input_rates(model.graph, {s: answer.input_spikes[s] for s in answer.used}).items():
             self.input_rate.labels(sense).observe(rate)
-        if model.arithmetic == "float":
-            silent = set(model.graph.network.senses) - set(answer.used)  # their layers heard nothing
-            for layer, rate in layer_rates(model.graph, answer.layer_spikes).items():
-                if layer not in silent:
-                    self.layer_rate.labels(layer).observe(rate)
+        silent = set(model.graph.network.senses) - set(answer.used)  # their layers heard nothing
+        for layer, rate in layer_rates(model.graph, answer.layer_spikes).items():
+            if layer not in silent:
+                self.layer_rate.labels(layer).observe(rate)
 
 
 class State(Collector):

@@ -35,7 +35,10 @@ class Network(Protocol):
 
 @dataclass
 class Fed:
-    """The state of a recording on a chip: the base spikes until now. Its simulators run from rest, and are causal."""
+    """The state of a recording on a chip: the base spikes until now. Its simulators run from rest, and are causal.
+
+    `spikes` stays empty: a chip's layers have rates of their own, which compare with no profile.
+    """
 
     seen: dict[Sense, Spikes]
     step: int = 0
@@ -62,7 +65,6 @@ class OnChip:
             s: Spikes.concatenate([one, Spikes.empty(total - one.rows, one.channels)]) for s, one in state.seen.items()
         }
         found = self.chip.run(self.artefact, present(self.artefact.meta["presentation"], padded, 1, self.graph))
-        state.spikes = {name: int((one != 0).sum()) for name, one in found.spikes.items()}
         output = self.artefact.meta["output"]
         potential: Potentials = dequantised(self.artefact, output, found.potential[output])[0]
         if len(potential) != total:

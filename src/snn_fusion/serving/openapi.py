@@ -96,12 +96,12 @@ def _limit(schemas: dict[str, Schema], encoding: EncodingParams) -> None:
 
 
 def _channels(imu: Schema, encoding: EncodingParams) -> None:
-    """The channels that the model needs, with their units; others are ignored."""
+    """The channels that the model needs, with their units, and no others."""
     channels, values = imu["channels"], imu["channels"]["additionalProperties"]
     _array(values, 0, limits.READINGS)
     wanted = {one.name: one.unit for one in encoding.imu.channels}
     channels["properties"] = {name: values | {"description": unit} for name, unit in wanted.items()}
-    channels |= {"required": list(wanted), "maxProperties": limits.CHANNELS}
+    channels |= {"required": list(wanted), "additionalProperties": False}
     imu["units"]["properties"] = {name: {"const": unit} for name, unit in wanted.items()}
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from snn_fusion.data.synthetic_glyph import LABELS
 from snn_fusion.serving import examples, limits
-from snn_fusion.serving.payload import JSON, MSGPACK
+from snn_fusion.serving.kinds import JSON, MSGPACK
 
 Part = dict[str, Any]
 
@@ -21,7 +21,7 @@ WHY = {
     401: "A token is needed: there is none, or it is not valid (any more).",
     403: "The token's role does not allow this.",
     404: "There is no such thing.",
-    408: f"The body did not arrive within {limits.BODY_S:g} s.",
+    408: f"The head did not arrive within {limits.HEAD_S:g} s, or the body within {limits.BODY_S:g} s.",
     409: "It contradicts the state of the registry.",
     413: f"The body, or what it unpacks to, is larger than {limits.BODY:,} bytes.",
     415: f"The content type is neither {JSON} nor {MSGPACK}, or the encoding is not gzip.",
@@ -41,7 +41,8 @@ bytes; the answer comes in the same form.
 
 After each step of the network comes a `Step`; the last message is a `Last`: what `/v1/predict` says of the whole
 recording. A problem comes as `{{"status": 422, "error": {{...}}}}`, and then the stream is closed. At most
-{limits.SESSIONS} are open at once, and one is closed after {limits.IDLE_S:g} s without a message.
+{limits.SESSIONS} are open at once, and one is closed after {limits.IDLE_S:g} s without a message. Under pressure it
+ends after fewer steps, which the last message says, or is refused with 429.
 """
 
 
@@ -84,7 +85,7 @@ PROMOTE = """It becomes the champion if it passes the gate, and is served where 
 of their own. Role: reviewer."""
 ROLLBACK = "This champion is taken back: the one before it is champion again, and served. Role: reviewer."
 RELOAD = "Load what the settings name now, after a promotion by the pipeline, say. Role: admin."
-RUN: Part = {"type": "string", "pattern": "^[0-9a-f]{32}$"}
+RUN: Part = {"type": "string", "pattern": "^[0-9a-f]{32}$", "examples": ["0123456789abcdef0123456789abcdef"]}
 VERSION: Part = {"type": "string", "pattern": "^[1-9][0-9]{0,8}$"}
 PAGING: list[Part] = [
     {"name": "limit", "in": "query", "schema": {"type": "integer", "minimum": 1, "maximum": 200, "default": 50}},
@@ -140,7 +141,8 @@ in metres, within {examples.PAD_M:g} m. Answers a recording, which can be sent t
 
 
 def _ready() -> Part:
-    about = "Red before requests fail: while it stops, and when newcomers get less than all steps. Needs no token."
+    about = """Red before requests fail: while it stops, or cannot check tokens, or newcomers get less than all steps.
+Needs no token."""
     found = _get("service", "Does it want requests", about, "Ready", ())
     found["responses"]["503"] = {"description": "Not now: `why`.", "content": _content("Ready")}
     return found

@@ -87,7 +87,7 @@ def package(params: Params, ws: Workspace, name: str) -> dict[str, Any]:
             "graph": graph_digest,
             "targets": sorted(compiled),
             "bento": str(bento),
-            "serve": f"{HOME}={home} bentoml serve {tag}",
+            "serve": f"{HOME}={home} bentoml serve {tag} --host 127.0.0.1",
         }
 
     return ws.build("packaged", inputs | {"store": str(home)}, work)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -14,13 +15,14 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from snn_fusion.serving import docs_page, openapi
-from snn_fusion.serving.payload import JSON
+from snn_fusion.serving.kinds import JSON
 from snn_fusion.serving.problems import Problem
 
 FOLDER = Path(__file__).with_name("page")
 KINDS = {".html": "text/html", ".js": "text/javascript", ".css": "text/css"}
 NOTHING = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 HEADERS = {"Cache-Control": "no-cache"}  # asked for again each time; the guard adds the rest
+HOST = re.compile(r"([A-Za-z0-9.-]{1,253}|\[[0-9a-fA-F:.]{2,45}\])(:[0-9]{1,5})?")
 POLICY = f"{NOTHING}; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:"
 
 
@@ -52,10 +54,16 @@ async def document(request: Request) -> Response:
 
 async def docs(request: Request) -> Response:
     """The same for people: one page that needs nothing else, not even a script."""
-    text = docs_page.render(await _described(request))
+    text = docs_page.render(await _described(request), _base(request))
     style = base64.b64encode(hashlib.sha256(docs_page.STYLE.encode()).digest()).decode()
     policy = f"{NOTHING}; style-src 'sha256-{style}'; img-src data:"
     return Response(text, headers=HEADERS | {"Content-Security-Policy": policy}, media_type="text/html")
+
+
+def _base(request: Request) -> str:
+    """Where this service was asked, as its reader can ask it again; in a command nothing else may stand."""
+    host = request.headers.get("host", "")
+    return f"{request.url.scheme}://{host if HOST.fullmatch(host) else 'localhost'}"
 
 
 async def _described(request: Request) -> dict[str, Any]:

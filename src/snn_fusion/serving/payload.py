@@ -11,8 +11,7 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from functools import cache
 from typing import Any
 
@@ -23,9 +22,11 @@ import numpy.typing as npt
 from snn_fusion.config import EncodingParams
 from snn_fusion.data.recording import EVENT, MAX_SIDE, Audio, Events, Imu, Sense, Signal
 from snn_fusion.serving import limits
+from snn_fusion.serving.kinds import JSON, MSGPACK, kind_of
 from snn_fusion.serving.problems import Problem, invalid
+from snn_fusion.serving.undecoded import undecoded
 
-JSON, MSGPACK = "application/json", "application/msgpack"
+LEAST = float(np.finfo(np.float32).min)
 Numbers = list[float] | bytes
 Whole = list[int] | bytes
 
@@ -76,22 +77,13 @@ def _decoder(kind: str, of: type) -> Any:
 
 def decode(body: bytes, content_type: str, of: type) -> Any:
     """A body as the struct `of`. Raises Problem: 415 for another content type, 400 and 422 naming the field."""
-    kind = content_type.partition(";")[0].strip().lower()
-    if kind == "application/x-msgpack":
-        kind = MSGPACK
-    if kind not in (JSON, MSGPACK):
-        raise Problem(415, "Content-Type", repr(content_type[:80]), f"{JSON} or {MSGPACK}")
+    kind = kind_of(content_type)
     try:
         return _decoder(kind, of).decode(body)
     except msgspec.ValidationError as error:
-        what, _, where = str(error).partition(" - at `")
-        raise invalid(_path(where.rstrip("`")), what[:120], "see /docs") from None
+        raise undecoded(error, of) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, OverflowError) as error:
         raise Problem(400, "body", f"cannot be read: {str(error)[:120]}", f"{kind}; see /docs") from None
-
-
-def _path(where: str) -> str:
-    return re.sub(r"^\$\.?", "", where) or "body"
 
 
 def signals(given: Recording, params: EncodingParams, at: str = "", chunk: bool = False) -> dict[Sense, Signal]:
@@ -126,13 +118,17 @@ def _events(given: EventsIn, at: str, chunk: bool) -> Events:
     for name, side in (("width", given.width), ("height", given.height)):
         if not 1 <= side <= MAX_SIDE:
             raise invalid(f"{at}.{name}", f"{side} pixels", f"1 ... {MAX_SIDE:,}")
-    arrays = {k: _numbers(getattr(given, k), np.dtype(f"<{w}"), f"{at}.{k}", limits.EVENTS) for k, w in _EVENT.items()}
+    tops = {"t": limits.US, "x": given.width - 1, "y": given.height - 1, "p": 1}
+    arrays = {
+        name: _numbers(getattr(given, name), np.dtype(f"<{kind}"), f"{at}.{name}", limits.EVENTS, tops[name])
+        for name, kind in _EVENT.items()
+    }
     _same_length(arrays, at)
     if not len(arrays["t"]) and not chunk:
         raise invalid(at, "holds no events", "at least one; leave it out if there are none")
     _times(arrays["t"], f"{at}.t", strictly=False)
-    for name, most in (("x", given.width - 1), ("y", given.height - 1), ("p", 1)):
-        _within(arrays[name], 0, most, f"{at}.{name}")
+    for name in ("x", "y", "p"):
+        _within(arrays[name], 0, tops[name], f"{at}.{name}")
     events = np.empty(len(arrays["t"]), EVENT)
     for name, values in arrays.items():
         events[name] = values
@@ -146,8 +142,8 @@ def _imu(given: ImuIn, at: str, params: EncodingParams, chunk: bool) -> Imu:
     if len(given.channels) > limits.CHANNELS:
         raise invalid(f"{at}.channels", f"{len(given.channels)} channels", f"at most {limits.CHANNELS}")
     wanted = {one.name: one.unit for one in params.imu.channels}
-    if missing := sorted(wanted.keys() - given.channels.keys()):
-        raise invalid(f"{at}.channels", f"lacks {', '.join(missing)}", f"needs {', '.join(wanted)}")
+    if wrong := _wrong(given.channels.keys(), wanted.keys()):
+        raise invalid(f"{at}.channels", wrong, f"needs {', '.join(wanted)}")
     for name, unit in given.units.items():
         if name in wanted and unit != wanted[name]:
             raise invalid(f"{at}.units.{name[:40]}", repr(unit[:40]), wanted[name])
@@ -163,8 +159,18 @@ def _imu(given: ImuIn, at: str, params: EncodingParams, chunk: bool) -> Imu:
     return Imu(t, np.column_stack(list(channels.values())), tuple(wanted), tuple(wanted.values()))
 
 
-def _numbers(given: list[Any] | bytes, dtype: np.dtype[Any], at: str, most: int) -> npt.NDArray[Any]:
-    """(n,) of finite numbers of this type; whole ones may lie outside it, which is then said by whoever knows more."""
+def _wrong(given: Set[str], wanted: Set[str]) -> str:
+    """Which channels are missing and which are none of the network's, if any."""
+    missing, more = sorted(wanted - given), sorted(given - wanted)
+    names = ", ".join(one[:40] for one in more[:8]) + (", ..." if len(more) > 8 else "")
+    said = [f"lacks {', '.join(missing)}"] * bool(missing) + [f"holds {names}, not taken"] * bool(more)
+    return "; ".join(said)
+
+
+def _numbers(
+    given: list[Any] | bytes, dtype: np.dtype[Any], at: str, most: int, top: int = limits.US
+) -> npt.NDArray[Any]:
+    """(n,) of finite numbers of this type. Whole ones that 64 bits hold are compared with `top` by the caller."""
     count = len(given) // dtype.itemsize if isinstance(given, bytes) else len(given)
     if count > most:
         raise invalid(at, f"{count:,} values", f"at most {most:,}")
@@ -180,10 +186,12 @@ def _numbers(given: list[Any] | bytes, dtype: np.dtype[Any], at: str, most: int)
             values = np.array(given, np.int64)
         except OverflowError:
             worst = next(i for i, one in enumerate(given) if not -(2**63) <= one < 2**63)
-            raise invalid(f"{at}[{worst}]", str(given[worst])[:40], f"at most {limits.US:,}") from None
+            raise invalid(f"{at}[{worst}]", str(given[worst])[:40], f"0 ... {top:,}") from None
     if dtype.kind == "f" and not np.isfinite(values).all():
         worst = int(np.flatnonzero(~np.isfinite(values))[0])
-        raise invalid(f"{at}[{worst}]", f"{values[worst]}", "a finite number")
+        sent = float(values[worst] if isinstance(given, bytes) else given[worst])
+        limit = f"{LEAST:.2g} ... {-LEAST:.2g}, which 32 bits hold" if np.isfinite(sent) else "a finite number"
+        raise invalid(f"{at}[{worst}]", f"{sent}", limit)
     return values
 
 

@@ -67,7 +67,7 @@ def concluded(session: Session, last: Step) -> Answer:
 
 
 def _until(signal: Signal, ms: float) -> Signal:
-    """The part before `ms`, which is all that so many steps need."""
+    """The part before `ms`, and one more sample, up to which the one before it holds: all that so many steps need."""
     match signal:
         case Audio():
             return Audio(signal.samples[: round(ms * signal.rate / 1000) + 1], signal.rate)
@@ -75,5 +75,5 @@ def _until(signal: Signal, ms: float) -> Signal:
             here = int(signal.events["t"].searchsorted(round(1000 * ms)))
             return Events(signal.events[:here], signal.width, signal.height)
         case Imu():
-            here = max(int(signal.t.searchsorted(1000 * ms)), 1)
+            here = int(signal.t.searchsorted(1000 * ms)) + 1
             return Imu(signal.t[:here], signal.values[:here], signal.channels, signal.units)

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, cast
 from snn_fusion.errors import BadInput
 from snn_fusion.serving.logs import log
 from snn_fusion.serving.problems import Problem
+from snn_fusion.serving.settings import PREFIX as SETTING
 from snn_fusion.serving.tokens import Identity, revoked_token
 
 MOST = 10_000  # buckets that are kept
@@ -64,7 +65,7 @@ class Rates:
     def __init__(self, rate: float, burst: float, redis: str = "", clock: Callable[[], float] = time.monotonic) -> None:
         """Raises BadInput."""
         if rate and burst < 1:
-            raise BadInput("burst", f"is {burst:g}", "at least 1, or nobody could ever ask")
+            raise BadInput(f"{SETTING}BURST", f"is {burst:g}", "at least 1, or nobody could ever ask")
         self.rate, self.burst, self.clock = rate, burst, clock
         self._buckets: dict[str, Bucket] = {}
         self._redis = _connect(redis) if redis else None
@@ -135,7 +136,9 @@ def _connect(url: str) -> Redis:
     try:
         return Redis.from_url(url, socket_timeout=WITHIN_S, socket_connect_timeout=WITHIN_S, retry=once)
     except ValueError:  # whose text may quote a password
-        raise BadInput("redis", "is not a URL of a Redis", "redis://[:PASSWORD@]HOST:PORT, or rediss://") from None
+        raise BadInput(
+            f"{SETTING}REDIS", "is not a URL of a Redis", "redis://[:PASSWORD@]HOST:PORT, or rediss://"
+        ) from None
 
 
 def _short(subject: str) -> str:

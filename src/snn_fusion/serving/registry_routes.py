@@ -20,8 +20,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from snn_fusion.serving.kinds import JSON
 from snn_fusion.serving.logs import log
-from snn_fusion.serving.payload import JSON
 from snn_fusion.serving.problems import Problem, invalid
 from snn_fusion.serving.records import Records
 from snn_fusion.serving.tokens import may_promote

@@ -6,10 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from snn_fusion.benchmark.stage import split_rows
+from snn_fusion.config import load_params
 from snn_fusion.data.manifest import Row, load
 from snn_fusion.data.recording import SENSES, Audio, Events, Imu, Sense, Signal
 from snn_fusion.errors import BadInput
-from snn_fusion.workspace import Workspace
+from snn_fusion.workspace import Workspace, project_root
 
 Array = Callable[[Any], Any]
 
@@ -25,7 +26,7 @@ def sample(ws: Workspace, senses: Sequence[str], label: str | None = None, recor
     wanted: list[Sense] = [sense for sense in SENSES if sense in senses or not senses]
     for row in split_rows(ws):
         if _fits(row, wanted, label, recording):
-            return as_json({s: load(ws.path("recordings"), row.senses[s], s) for s in wanted})
+            return as_json({s: _taken(load(ws.path("recordings"), row.senses[s], s)) for s in wanted})
     asked = [f"label {label}"] * (label is not None) + [f"id {recording}"] * (recording is not None)
     what = f"no test recording{' with ' if asked else ''}{' and '.join(asked)} has {', '.join(wanted)}"
     raise BadInput(ws.path("validated"), what, "ask for other senses, or another label")
@@ -33,6 +34,16 @@ def sample(ws: Workspace, senses: Sequence[str], label: str | None = None, recor
 
 def _fits(row: Row, senses: Sequence[Sense], label: str | None, recording: str | None) -> bool:
     return label in (None, row.label) and recording in (None, row.id) and all(row.has(sense) for sense in senses)
+
+
+def _taken(signal: Signal) -> Signal:
+    """Without channels of an IMU that are not encoded, which a service would refuse."""
+    if not isinstance(signal, Imu):
+        return signal
+    names = {one.name for one in load_params(project_root() / "params.yaml").encoding.imu.channels}
+    kept = [i for i, name in enumerate(signal.channels) if name in names]
+    channels, units = (tuple(of[i] for i in kept) for of in (signal.channels, signal.units))
+    return Imu(signal.t, signal.values[:, kept], channels, units)
 
 
 def as_json(signals: Mapping[Sense, Signal]) -> dict[str, Any]:

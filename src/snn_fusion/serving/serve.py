@@ -21,8 +21,9 @@ from snn_fusion.registry.processes import interruptible, running
 from snn_fusion.registry.tracking import connect
 from snn_fusion.serving import loopback
 from snn_fusion.serving.compiled import compiled
+from snn_fusion.serving.guard import configured
 from snn_fusion.serving.packaged import check, is_package
-from snn_fusion.serving.settings import PREFIX, Settings
+from snn_fusion.serving.settings import PREFIX, Settings, folder_of
 from snn_fusion.workspace import PACKAGE, Workspace, check_seal, disk_errors, project_root
 
 SERVICE = "snn_fusion.serving.service:SnnFusion"
@@ -35,14 +36,16 @@ ANY = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # where a service that listens ever
 def serve(ws: Workspace, settings: Settings, host: str, port: int) -> None:
     """Serve until Ctrl-C or SIGTERM, which let what is in flight end.
 
-    Raises BadInput if the model does not exist, does not fit, the port is taken, or `host` can be reached from
-    outside and no keys are set; SnnFusionError if the service ends by itself.
+    Raises BadInput if a model does not exist, does not fit, a file of keys cannot be used, the port is taken, or `host`
+    can be reached from outside and no keys are set; SnnFusionError if the service ends by itself.
     """
+    configured(settings)
     if not settings.keys:
         loopback.check_hosts([host])
     check_free(host, port)
-    what = check_model(ws, settings) if settings.folder else ""
-    log, url = ws.path("logs", "serve.log"), f"http://{_bracketed(host)}:{port}"
+    quick = all(folder_of(name) for name in (settings.model, settings.challenger) if name)
+    what = check_models(ws, settings) if quick else ""
+    log, url = ws.path("logs", f"serve-{port}.log"), f"http://{_bracketed(host)}:{port}"
     with disk_errors(log):
         log.parent.mkdir(parents=True, exist_ok=True)
         output = log.open("w")
@@ -51,7 +54,7 @@ def serve(ws: Workspace, settings: Settings, host: str, port: int) -> None:
     with output, interruptible(), contextlib.suppress(KeyboardInterrupt), running(command, env, output) as process:
         try:
             with console.status("starting"):
-                what = what or check_model(ws, settings)  # MLflow's import takes seconds, in which the service starts
+                what = what or check_models(ws, settings)  # MLflow's import takes seconds, in which the service starts
                 _until_ready(f"http://{_bracketed(ANY.get(host, host))}:{port}", process, log)
             for line in (f"serving {what} as {settings.arithmetic} on {url}", f"log {log}; Ctrl-C ends it"):
                 console.print(line, markup=False, highlight=False, soft_wrap=True)
@@ -77,23 +80,34 @@ def environment(ws: Workspace, settings: Settings) -> dict[str, str]:
     }
 
 
-def check_model(ws: Workspace, settings: Settings) -> str:
-    """What the settings name, for people. Raises BadInput if it does not exist, is damaged, or fits no artefact.
+def check_models(ws: Workspace, settings: Settings) -> str:
+    """The model that the settings name, for people. Raises BadInput if it or the challenger cannot be served.
 
     Nothing is built here: the service itself does that, and this takes none of its time.
     """
-    folder = settings.folder
+    what = _check_model(ws, settings.model, settings.arithmetic)
+    if settings.challenger:
+        try:
+            _check_model(ws, settings.challenger, "float")
+        except BadInput as error:
+            raise BadInput(f"{PREFIX}CHALLENGER: {error.where}", error.problem, error.remedy) from None
+    return what
+
+
+def _check_model(ws: Workspace, name: str, arithmetic: str) -> str:
+    """What `name` means. Raises BadInput if it does not exist, is damaged, or fits no artefact."""
+    folder = folder_of(name)
     if folder is not None and is_package(folder):
         return f"version {check(folder)['version']}, packaged"
     version = None
     if folder is not None:
         what = str(folder)
     else:
-        version = versions.find(connect(ws), load_params(project_root() / "params.yaml").registry.model, settings.model)
+        version = versions.find(connect(ws), load_params(project_root() / "params.yaml").registry.model, name)
         folder, what = versions.graph_folder(version, ws), str(version)
     graph = check_seal(folder, GRAPH, "graph", "train", "restore the graph")
-    if settings.arithmetic != "float":
-        compiled(ws, graph, settings.arithmetic, version)
+    if arithmetic != "float":
+        compiled(ws, graph, arithmetic, version)
     return what
 
 

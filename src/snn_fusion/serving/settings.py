@@ -46,9 +46,24 @@ class Settings:
                     raise BadInput(key, "is not known", f"there are: {', '.join(sorted(known))}")
                 found[known[key].name] = _value(key, text, type(known[key].default))
         made = cls(**found)
-        if made.canary > 1:
-            raise BadInput(f"{PREFIX}CANARY", f"is {made.canary:g}", "a share: 0 ... 1")
+        made._check()
         return made
+
+    def _check(self) -> None:
+        """What their kind does not say. Raises BadInput naming the variable."""
+        if self.threads < 1:
+            raise BadInput(f"{PREFIX}THREADS", f"is {self.threads}", "1 or more")
+        if self.canary > 1:
+            raise BadInput(f"{PREFIX}CANARY", f"is {self.canary:g}", "a share: 0 ... 1")
+        if self.canary and not self.challenger:
+            what = f"is {self.canary:g}, but there is no challenger"
+            raise BadInput(f"{PREFIX}CANARY", what, f"set {PREFIX}CHALLENGER, for instance: challenger")
+        if self.arithmetic != "float":
+            from snn_fusion.targets.names import NAMES  # only here: BentoML's supervisor imports this too
+
+            if self.arithmetic not in NAMES:
+                what = f"is {self.arithmetic[:40]!r}"
+                raise BadInput(f"{PREFIX}ARITHMETIC", what, f"float, {', '.join(NAMES)}")
 
     @property
     def folder(self) -> Path | None:

@@ -6,6 +6,8 @@
     -> {"end": true}
     <- {"final": true, "steps": 50, ...}         all that /v1/predict says of the whole recording
 
+Under pressure it ends after fewer steps, or is refused; how many it gets is settled when it is opened.
+
 A message is answered before the next one is read, so a sender that is too fast is slowed down by its own connection.
 """
 
@@ -13,55 +15,87 @@ from __future__ import annotations
 
 import asyncio
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from snn_fusion.data.recording import SENSES, Sense
 from snn_fusion.serving import limits
-from snn_fusion.serving.payload import JSON, MSGPACK, Message, decode, signals
+from snn_fusion.serving.answering import share, streamed
+from snn_fusion.serving.kinds import JSON, MSGPACK
+from snn_fusion.serving.payload import Message, decode, signals
 from snn_fusion.serving.predict import concluded
 from snn_fusion.serving.problems import Problem, invalid
 from snn_fusion.serving.session import Session, Step
+
+if TYPE_CHECKING:
+    from snn_fusion.serving.app import Service
 
 TRY_LATER, BAD_DATA, GONE = 1013, 1007, 1001
 
 
 async def stream(socket: WebSocket) -> None:
-    service = socket.app.state.service
+    service: Service = socket.app.state.service
     await socket.accept()
-    if service.draining or service.sessions >= limits.SESSIONS:
-        problem = Problem(429, "stream", f"{service.sessions} are open", f"at most {limits.SESSIONS}")
-        return await _refuse(socket, problem, TRY_LATER)
+    end = "failed"
+    try:
+        end = await _admitted(socket, service)
+    except asyncio.CancelledError:
+        end = "left"
+        raise
+    finally:
+        service.metrics.streams.labels(end).inc()
+
+
+async def _admitted(socket: WebSocket, service: Service) -> str:
+    """How it ended."""
+    try:
+        part = _share(service)
+    except Problem as problem:
+        await _refuse(socket, problem, TRY_LATER)
+        return "refused"
     service.sessions += 1
     try:
         async with asyncio.timeout(limits.STREAM_S):
-            await _session(socket, service)
+            await _session(socket, service, part)
     except TimeoutError:
-        problem = Problem(408, "stream", f"took more than {limits.STREAM_S:g} s", "one recording a stream")
-        await _refuse(socket, problem, BAD_DATA)
+        late = Problem(408, "stream", f"took more than {limits.STREAM_S:g} s", "one recording a stream")
+        await _refuse(socket, late, BAD_DATA)
+        return "refused"
     except Problem as problem:
         await _refuse(socket, problem, BAD_DATA)
+        return "refused"
     except WebSocketDisconnect:
-        pass
+        return "left"
     finally:
         service.sessions -= 1
+    return "answered"
 
 
-async def _session(socket: WebSocket, service: Any) -> None:
+def _share(service: Service) -> float:
+    """Of the steps, that there is time for. Raises Problem if no stream is taken now."""
+    if service.draining:
+        raise Problem(503, "stream", "the service is stopping", "open it at another, or later")
+    if service.sessions >= limits.SESSIONS:
+        raise Problem(429, "stream", f"{service.sessions} are open", f"at most {limits.SESSIONS}")
+    return share(service)
+
+
+async def _session(socket: WebSocket, service: Service, part: float) -> None:
     model, session = service.model, None
+    most = max(1, round(part * model.graph.encoding.steps))
     last: Step | None = None
     while True:
         message, binary = await _receive(socket)
         if session is None:
-            session = Session(model, _announced(message))
+            session = Session(model, _announced(message), most)
         elif message.start is not None:
             raise invalid("start", "comes twice", "one recording a stream")
         for last in await service.workers.run(partial(_fed, session, message)):
             await _send(socket, last.body(model.classes), binary)
         if last is not None and (message.end or session.over):
-            await _send(socket, {"final": True, **concluded(session, last).body(model)}, binary)
+            await _send(socket, {"final": True, **streamed(service, model, concluded(session, last))}, binary)
             return await socket.close()
 
 
@@ -109,6 +143,6 @@ async def _send(socket: WebSocket, content: dict[str, Any], binary: bool) -> Non
 async def _refuse(socket: WebSocket, problem: Problem, code: int) -> None:
     try:
         await _send(socket, {"status": problem.status, **problem.body()}, False)
-        await socket.close(code, problem.field[:60])
+        await socket.close(code, problem.field.encode("ascii", "replace").decode()[:60])  # at most 123 bytes
     except (RuntimeError, WebSocketDisconnect):
         pass  # it is gone already

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jwt
 
@@ -73,11 +73,7 @@ class Tokens:
         """Raises Problem: 401 for a token that is not good, 503 while a file cannot be used."""
         if len(token) > LONGEST:
             raise _refused(f"has {len(token):,} characters", f"at most {LONGEST:,}")
-        try:
-            keys, revoked = self._files()
-        except BadInput as error:
-            log.error("tokens cannot be checked", extra={"fields": {"why": str(error)}})
-            raise Problem(503, "token", "cannot be checked now", "the log says why") from None
+        keys, revoked = self.usable()
         try:
             key = keys.get(jwt.get_unverified_header(token).get("kid", ""))
             if key is None:
@@ -97,6 +93,14 @@ class Tokens:
             raise revoked_token()
         return found
 
+    def usable(self) -> tuple[Mapping[str, jwt.PyJWK], frozenset[str]]:
+        """The keys, and what is revoked. Raises Problem 503 while a file cannot be used."""
+        try:
+            return self._files()
+        except BadInput as error:
+            log.error("tokens cannot be checked", extra={"fields": {"why": str(error)}})
+            raise Problem(503, "token", "cannot be checked now", "the log says why") from None
+
     def _files(self) -> tuple[Mapping[str, jwt.PyJWK], frozenset[str]]:
         return self._keys.get(), self._revoked.get() if self._revoked else frozenset()
 
@@ -105,7 +109,15 @@ def revoked_token() -> Problem:
     return _refused("is revoked", "a new one")
 
 
-def issue(key_file: Path, subject: str, role: Role, hours: float, issuer: str, audience: str) -> str:
+class Issued(NamedTuple):
+    """`name` is the jti, by which it can be revoked; `ends` in seconds since 1970."""
+
+    token: str
+    name: str
+    ends: int
+
+
+def issue(key_file: Path, subject: str, role: Role, hours: float, issuer: str, audience: str) -> Issued:
     """A token for whoever holds the signing key. Raises BadInput."""
     if not 0 < hours <= 24 * 366:
         raise BadInput("--hours", f"is {hours:g}", "above 0, up to 8784 (a year)")
@@ -113,11 +125,11 @@ def issue(key_file: Path, subject: str, role: Role, hours: float, issuer: str, a
         raise BadInput("--subject", f"has {len(subject)} characters", f"1 ... {NAME} printable ones")
     kid, key = read_signing_key(key_file)
     now = int(time.time())
-    claims = {
+    claims: dict[str, Any] = {
         **{"iss": issuer, "aud": audience, "sub": subject, "role": role.name.lower()},
         **{"iat": now, "exp": now + max(1, round(3600 * hours)), "jti": uuid.uuid4().hex},
     }
-    return jwt.encode(claims, key.key, key.algorithm_name, {"kid": kid})
+    return Issued(jwt.encode(claims, key.key, key.algorithm_name, {"kid": kid}), claims["jti"], claims["exp"])
 
 
 def may_promote(identity: Identity, version_tags: Mapping[str, str]) -> None:
