@@ -73,7 +73,7 @@ def placed(board: Mapping[str, Any]) -> list[Measurement]:
     values = {
         "cores": (len(own), ""),
         "chips": (len({(one["x"], one["y"]) for one in own}), ""),
-        "memory": (sum(one["sdram"] for one in own), "B"),
+        "memory": (sum(one["sdram"] for one in own), "bytes"),
         "routing entries": (sum(one["entries"] for one in board["routing"]), ""),
     }
     return [Measurement(name, value, unit, board["provenance"], source) for name, (value, unit) in values.items()]
