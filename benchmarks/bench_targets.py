@@ -21,9 +21,7 @@ from pathlib import Path
 import numpy as np
 from engine.machine import describe
 from engine.report import markdown
-from rich.console import Console
-from rich.table import Table
-from section import RESULTS, replace
+from section import RESULTS, replace, show
 
 from snn_fusion.config import load_params
 from snn_fusion.network.graph import load_graph
@@ -106,12 +104,9 @@ def main() -> int:
     parser.add_argument("--write", action="store_true", help="write docs/results.md's section")
     options = parser.parse_args()
     rows, good = exact()
-    shown = Table(*HEAD, box=None)
-    for cells in rows:
-        shown.add_row(*cells)
-    Console().print(shown)
+    show(HEAD, rows)
     seconds = stages()
-    Console().print(f"compile and benchmark of {', '.join(TARGETS)}: {seconds:.0f} s (wanted: {WANTED_S} s)")
+    print(f"compile and benchmark of {', '.join(TARGETS)}: {seconds:.0f} s (wanted: {WANTED_S} s)")
     if options.write:
         replace(RESULTS, BEGIN, END, section(rows, seconds))
     return 0 if good and seconds < WANTED_S else 1

@@ -17,9 +17,8 @@ from typing import Any
 import msgspec
 import numpy as np
 from engine.machine import describe
-from rich.console import Console
-from rich.table import Table
-from section import RESULTS, replace
+from engine.report import markdown
+from section import RESULTS, replace, show
 from serving_load import Load, Requests, Running, ask, running
 
 from snn_fusion.data.manifest import load, read_manifest
@@ -142,32 +141,15 @@ def goals(found: dict[str, Found], used: tuple[float, float], count: int) -> lis
 
 
 def section(found: dict[str, Found], reached: list[tuple[str, str, str, bool]], rounds: int) -> str:
-    def line(cells: list[str]) -> str:
-        return f"| {' | '.join(cells)} |"
-
-    return "\n".join(
-        [
-            "## The service against a plain one\n",
-            '    make bench ARGS="--only serving --write"\n',
-            f"One second of real sound a request, {CLIENTS} clients that each wait for their answer, load from another "
-            f"process,\nevery answer checked, {rounds} alternating rounds; nothing cached, all steps. On "
-            f"{describe()}.\n",
-            line(HEAD),
-            "|---|--:|--:|--:|--:|--:|",
-            *(line(cells) for cells in rows(found)),
-            "",
-            line(["", "wanted", "reached", ""]),
-            "|---|--:|--:|---|",
-            *(line([what, wanted, got, "✓" if good else "✗"]) for what, wanted, got, good in reached),
-        ]
+    goals = [[what, wanted, got, "✓" if good else "✗"] for what, wanted, got, good in reached]
+    return (
+        "## The service against a plain one\n\n"
+        '    make bench ARGS="--only serving --write"\n\n'
+        f"One second of real sound a request, {CLIENTS} clients that each wait for their answer, load from another "
+        f"process,\nevery answer checked, {rounds} alternating rounds; nothing cached, all steps. On {describe()}.\n\n"
+        f"{markdown(HEAD, rows(found), lambda i: i > 0)}\n\n"
+        f"{markdown(['', 'wanted', 'reached', ''], goals, lambda i: i in (1, 2))}"
     )
-
-
-def show(head: list[str], body: list[list[str]]) -> None:
-    table = Table(*head, box=None)
-    for cells in body:
-        table.add_row(*cells)
-    Console().print(table)
 
 
 def main() -> int:

@@ -22,11 +22,14 @@ import schemathesis
 from starlette.routing import Route
 from starlette.testclient import TestClient
 
+from snn_fusion.data.recording import Imu
 from snn_fusion.data.stylus import stylus_imu
 from snn_fusion.data.unipen import Stroke
 from snn_fusion.serving import answers, docs_page
 from snn_fusion.serving.app import ACCESS, ROUTES, create
+from snn_fusion.serving.examples import example
 from snn_fusion.serving.model import Model
+from snn_fusion.serving.payload import Recording, signals
 from snn_fusion.serving.settings import Settings
 from snn_fusion.serving.tokens import Role
 from tests.serving.made import CODE
@@ -224,6 +227,17 @@ def test_an_example_is_the_same_each_time_and_another_for_each_seed(client: Test
 def test_an_example_that_is_not_there_says_which_are(path: str, status: int, field: str, client: TestClient) -> None:
     answer = client.get(f"/v1/examples/{path}")
     assert (answer.status_code, answer.json()["error"]["field"]) == (status, field)
+
+
+def test_an_example_for_fewer_channels_is_one_that_such_a_network_takes() -> None:
+    imu = CODE.imu.model_copy(update={"channels": CODE.imu.channels[1:3]})
+    code = CODE.model_copy(update={"imu": imu})
+    found = example("3", code=code)
+    assert list(found["imu"]["channels"]) == [one.name for one in imu.channels]
+    taken = signals(msgspec.convert(found, Recording), code)["imu"]
+    whole = signals(msgspec.convert(example("3"), Recording), CODE)["imu"]
+    assert isinstance(taken, Imu) and isinstance(whole, Imu)
+    np.testing.assert_array_equal(taken.values, whole.values[:, 1:3])
 
 
 def test_a_drawing_is_felt_as_training_recordings_are(client: TestClient) -> None:

@@ -14,6 +14,7 @@ from snn_fusion.benchmark.pictures import Picture, save_figures
 from snn_fusion.benchmark.report import CHIPS_HERE, figure_html, table_html
 from snn_fusion.benchmark.style import NAMES, house_style
 from snn_fusion.targets.names import TITLES
+from snn_fusion.targets.spinnaker.profile import placed
 from snn_fusion.workspace import write_atomic
 
 BOARDS = {5: "SpiNN-5", 201: "SpiNNaker 2, one chip", 248: "SpiNNaker 2, 48 chips"}
@@ -184,12 +185,12 @@ def _boards(chips: Chips) -> str:
     boards = chips.get("spinnaker", {}).get("compiled", {}).get("mapping", {})
     lines = []
     for board in boards.values():
-        own = [one for one in board["placements"] if one["neurons"] is not None]
+        found = {one.metric: one.value for one in placed(board)}
         cells = [
-            f"{len({(one['x'], one['y']) for one in own})} of {board['chips']}",
-            f"{len(own)} of {board['cores']:,}",
-            f"{sum(one['sdram'] for one in own):,}",
-            f"{sum(one['entries'] for one in board['routing']):,}",
+            f"{found['chips']} of {board['chips']}",
+            f"{found['cores']} of {board['cores']:,}",
+            f"{found['memory']:,}",
+            f"{found['routing entries']:,}",
         ]
         kind = board["provenance"].replace("_", " ")
         lines.append([BOARDS.get(board["version"], str(board["version"])), *cells, kind])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -54,6 +55,12 @@ class Imu:
     @property
     def duration_us(self) -> int:
         return int(self.t[-1]) + 1 if len(self.t) else 0
+
+    def only(self, names: Collection[str]) -> Imu:
+        """Without the channels that have other names."""
+        kept = [i for i, name in enumerate(self.channels) if name in names]
+        channels, units = (tuple(of[i] for i in kept) for of in (self.channels, self.units))
+        return Imu(self.t, self.values[:, kept], channels, units)
 
 
 Signal = Audio | Events | Imu

@@ -35,8 +35,11 @@ def running(
 
 @contextlib.contextmanager
 def interruptible() -> Iterator[None]:
-    """SIGTERM and a closed terminal do what Ctrl-C does, so that the blocks of `running` are left in order."""
-    earlier = {number: signal.signal(number, _interrupt) for number in (signal.SIGTERM, signal.SIGHUP)}
+    """SIGTERM and a closed terminal do what Ctrl-C does, so that whatever is at work is left in order: around every
+    command. What is ignored (by nohup, for instance) stays so.
+    """
+    heard = [one for one in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(one) is not signal.SIG_IGN]
+    earlier = {number: signal.signal(number, _interrupt) for number in heard}
     try:
         yield
     finally:

@@ -19,7 +19,7 @@ from snn_fusion.registry.dag_log import DagLog
 from snn_fusion.registry.dag_progress import show_failure, watching
 from snn_fusion.registry.embedded_airflow import environment, migrate, program
 from snn_fusion.registry.outcome import outcome
-from snn_fusion.registry.processes import interruptible, running
+from snn_fusion.registry.processes import running
 from snn_fusion.workspace import Workspace, disk_errors, print_waiting, project_root
 
 
@@ -39,7 +39,7 @@ def retrain(params: Params, ws: Workspace, params_file: Path | None = None, spea
     Raises StageFailed if a stage failed, SnnFusionError if Airflow itself did.
     """
     file = (params_file or project_root() / "params.yaml").resolve()
-    with interruptible(), _alone(ws):
+    with _alone(ws):
         migrate(ws)
         log_file = ws.path("logs", f"retrain-{datetime.now(UTC):%Y%m%d-%H%M%S}.jsonl")
         started, log = time.monotonic(), DagLog()

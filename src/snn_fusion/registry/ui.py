@@ -18,7 +18,7 @@ from rich.console import Console
 
 from snn_fusion.errors import BadInput, SnnFusionError
 from snn_fusion.registry.embedded_airflow import environment, migrate, program
-from snn_fusion.registry.processes import interruptible, running
+from snn_fusion.registry.processes import running
 from snn_fusion.registry.tracking import URI, artifact_root, connect, tracking_uri
 from snn_fusion.workspace import Workspace, disk_errors, write_atomic
 
@@ -44,7 +44,7 @@ def ui(ws: Workspace, airflow_port: int, mlflow_port: int, model: str) -> None:
         commands["mlflow"] = _mlflow_command(ws, mlflow_port)
     addresses = {"Airflow": f"http://{HOST}:{airflow_port}"}
     addresses["MLflow"] = f"http://{HOST}:{mlflow_port}" if own_mlflow else tracking_uri(ws)
-    with interruptible(), contextlib.suppress(KeyboardInterrupt):
+    with contextlib.suppress(KeyboardInterrupt):
         _serve(ws, commands, _settings(ws, airflow_port), addresses, pages(addresses, model), password)
 
 

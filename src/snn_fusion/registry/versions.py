@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from snn_fusion.errors import BadInput
-from snn_fusion.workspace import Workspace, disk_errors, remove_tree
+from snn_fusion.workspace import Workspace, disk_errors
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -86,54 +86,38 @@ def find(client: MlflowClient, model: str, name: str) -> Version:
 
 def graph_folder(version: Version, ws: Workspace) -> Path:
     """The version's graph, copied out of the store into the workspace's cache. Raises BadInput."""
-    from mlflow.artifacts import download_artifacts
-    from mlflow.exceptions import MlflowException
-
     kept = ws.path("cache", "models", version.tags.get("graph_digest") or f"{version.model}-{version.number}")
-    if not kept.exists():
-        building = kept.with_name(f".{kept.name}.{os.getpid()}")
-        uri = f"models:/{version.model}/{version.number}/artifacts/{GRAPH}"
-        try:
-            with disk_errors(kept):
-                building.mkdir(parents=True)
-                _keep(Path(download_artifacts(uri, dst_path=str(building))), kept)
-        except MlflowException as error:
-            problem = f"its files cannot be had: {error}"
-            raise BadInput(f"model {version.model}, {version}", problem, "register it again") from error
-        finally:
-            remove_tree(building)
-    return kept
+    source = {"artifact_uri": f"models:/{version.model}/{version.number}/artifacts/{GRAPH}"}
+    return _fetched(kept, source, version, "its files cannot be had")
 
 
 def run_file(version: Version, name: str, ws: Workspace) -> Path:
     """A file or folder that was logged with the version's run, in the cache. Raises BadInput if there is none."""
+    kept = ws.path("cache", "runs", version.run_id, name)
+    source = {"run_id": version.run_id, "artifact_path": name}
+    return _fetched(kept, source, version, f"its run {version.run_id} has no {name}")
+
+
+def _fetched(kept: Path, source: dict[str, str], version: Version, problem: str) -> Path:
+    """`kept`, which is there whole or not at all: else MLflow's `source` is downloaded. Raises BadInput."""
     from mlflow.artifacts import download_artifacts
     from mlflow.exceptions import MlflowException
 
-    kept = ws.path("cache", "runs", version.run_id, name)
     if kept.exists():
         return kept
-    building = kept.with_name(f".{kept.name}.{os.getpid()}")
     try:
         with disk_errors(kept):
-            building.mkdir(parents=True)
-            found = Path(download_artifacts(run_id=version.run_id, artifact_path=name, dst_path=str(building)))
-            _keep(found, kept)
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(prefix=f".{kept.name}.", dir=kept.parent) as building:
+                found = Path(download_artifacts(**source, dst_path=building))
+                try:
+                    found.replace(kept)
+                except OSError:
+                    if not kept.exists():  # else another one was first
+                        raise
     except (MlflowException, OSError) as error:
-        problem = f"its run {version.run_id} has no {name}: {error}"
-        raise BadInput(f"model {version.model}, {version}", problem, "register it again") from error
-    finally:
-        remove_tree(building)
+        raise BadInput(f"model {version.model}, {version}", f"{problem}: {error}", "register it again") from error
     return kept
-
-
-def _keep(found: Path, kept: Path) -> None:
-    """Whole or not at all; another process may have been first."""
-    try:
-        found.replace(kept)
-    except OSError:
-        if not kept.exists():
-            raise
 
 
 def _version(found: ModelVersion) -> Version:

@@ -17,7 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from snn_fusion.config import Params
 from snn_fusion.errors import SnnFusionError
 from snn_fusion.registry.embedded_airflow import program
-from snn_fusion.registry.processes import interruptible, running
+from snn_fusion.registry.processes import running
 from snn_fusion.search.best import best
 from snn_fusion.search.plan import plan
 from snn_fusion.search.study import open_study
@@ -81,7 +81,7 @@ def search(
     planned = plan(params, ws, trials)
     jobs = jobs or max(1, (os.cpu_count() or 1) // THREADS)
     at_work = Search(params, ws, (file or project_root() / "params.yaml").resolve(), planned["slots"])
-    with interruptible(), contextlib.closing(at_work), _Shown(at_work) as shown:
+    with contextlib.closing(at_work), _Shown(at_work) as shown:
         while at_work.waiting or at_work.active:
             while at_work.waiting and len(at_work.active) < jobs:
                 at_work.start(at_work.waiting.pop(0))

@@ -48,6 +48,11 @@ def share(service: Service) -> float:
         raise
 
 
+def steps_of(model: Model, share: float) -> int:
+    """How many steps this share of them is: at least one."""
+    return max(1, round(share * model.graph.encoding.steps))
+
+
 async def answered(service: Service, asked: Asked, cached: bool = True) -> dict[str, Any]:
     """The answer's body. Raises Problem."""
     chosen = service.canary.choose(service.model, asked.digest, asked.wanted)
@@ -56,7 +61,7 @@ async def answered(service: Service, asked: Asked, cached: bool = True) -> dict[
     total = chosen.model.graph.encoding.steps
     if cached and (found := await _kept(service, chosen, asked, total)):
         return found
-    steps = max(1, round((asked.share or share(service)) * total))
+    steps = steps_of(chosen.model, asked.share or share(service))
     if cached and steps < total and (found := await _kept(service, chosen, asked, steps)):
         return found
     return await _computed(service, chosen, asked, steps, cached)
@@ -113,11 +118,12 @@ def streamed(service: Service, model: Model, answer: Answer) -> dict[str, Any]:
 
     But for its time, which is that of many chunks and compares with no whole recording's.
     """
+    chosen = Chosen(CHAMPION, model)
     service.metrics.answered(CHAMPION, model, answer)
     if model is service.model:  # else another took over meanwhile, and the rates that are kept are that one's
-        _watch(service, CHAMPION, model, answer)
+        _measure(service, chosen, answer, timed=False)
     body = answer.body(model)
-    return {**body, "model": body["model"] | Chosen(CHAMPION, model).body()}
+    return {**body, "model": body["model"] | chosen.body()}
 
 
 def _note(service: Service, chosen: Chosen, answer: Answer, waited: float) -> None:
@@ -127,19 +133,15 @@ def _note(service: Service, chosen: Chosen, answer: Answer, waited: float) -> No
     _measure(service, chosen, answer)
 
 
-def _measure(service: Service, chosen: Chosen, answer: Answer) -> None:
+def _measure(service: Service, chosen: Chosen, answer: Answer, timed: bool = True) -> None:
     """Time and rates, of whole recordings only: those of fewer steps compare with nothing."""
-    if answer.last.step == chosen.model.graph.encoding.steps:
-        service.canary.took(chosen.role, answer.encode_s + answer.infer_s)
-    _watch(service, chosen.role, chosen.model, answer)
-
-
-def _watch(service: Service, role: str, model: Model, answer: Answer) -> None:
-    if answer.last.step < model.graph.encoding.steps:
+    if answer.last.step < chosen.model.graph.encoding.steps:
         return
-    watch = service.watch(role, model)
+    if timed:
+        service.canary.took(chosen.role, answer.encode_s + answer.infer_s)
+    watch = service.watch(chosen.role, chosen.model)
     watch.add({s: answer.input_spikes[s] for s in answer.used}, answer.layer_spikes)
-    if role == CHALLENGER and watch.added % LOOK == 0:
+    if chosen.role == CHALLENGER and watch.added % LOOK == 0:
         service.canary.drifted(watch.found(), service.watch(CHAMPION, service.model).found())
 
 

@@ -11,6 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from snn_fusion.config import EncodingParams
 from snn_fusion.data.recording import EVENT, Imu
 from snn_fusion.data.stylus import stylus_imu
 from snn_fusion.data.synthetic_camera import SIZE, watch
@@ -28,8 +29,9 @@ PAD_M = 1.0  # m, as far from the middle as a pen may be
 Wire = dict[str, Any]
 
 
-def example(label: str, seed: int = 0) -> Wire:
-    """One synthetic recording of a digit in all three senses, as /v1/predict takes it.
+def example(label: str, seed: int = 0, code: EncodingParams | None = None) -> Wire:
+    """One synthetic recording of a digit in all three senses, as /v1/predict takes it; of the IMU's channels those that
+    `code` encodes, where it is given.
 
     From the generator that stands in where no real recordings can be had (docs/recordings.md): a made-up person says
     and writes the digit. The same label and seed give the same recording. Raises Problem 404 for another label, 422
@@ -47,12 +49,14 @@ def example(label: str, seed: int = 0) -> Wire:
     return {
         "audio": {"samples": [round(one / 32768, 5) for one in ears.mean(axis=1).tolist()], "rate": RATE},
         "events": {**{name: seen[name].tolist() for name in EVENT.names or ()}, "width": SIZE, "height": SIZE},
-        "imu": imu(feel(strokes, person, rng)),
+        "imu": imu(feel(strokes, person, rng), code),
     }
 
 
-def imu(signal: Imu) -> Wire:
-    """An IMU's signal as /v1/predict takes it."""
+def imu(signal: Imu, code: EncodingParams | None = None) -> Wire:
+    """An IMU's signal as /v1/predict takes it: the channels that `code` encodes, where it is given."""
+    if code is not None:
+        signal = signal.only([one.name for one in code.imu.channels])
     return {
         "t": signal.t.tolist(),
         "channels": {
@@ -104,16 +108,17 @@ async def listed(request: Request) -> Response:
 
 async def one(request: Request) -> Response:
     """A synthetic recording of a label, which can be sent to /v1/predict as it is."""
-    label, seed = request.path_params["label"], _seed(request.query_params)
-    return reply(request, await request.app.state.service.workers.run(lambda: example(label, seed)))
+    service, label, seed = request.app.state.service, request.path_params["label"], _seed(request.query_params)
+    code = service.model.graph.encoding
+    return reply(request, await service.workers.run(lambda: example(label, seed, code)))
 
 
 async def pen(request: Request) -> Response:
     """A pen's path as the recording of an inertial sensor in it."""
-    content, kind = await body.read(request), request.headers.get("content-type", "")
-    return reply(
-        request, await request.app.state.service.workers.run(lambda: {"imu": imu(felt(decode(content, kind, PenIn)))})
-    )
+    service, content = request.app.state.service, await body.read(request)
+    kind, code = request.headers.get("content-type", ""), service.model.graph.encoding
+    found = await service.workers.run(lambda: imu(felt(decode(content, kind, PenIn)), code))
+    return reply(request, {"imu": found})
 
 
 def _seed(query: Mapping[str, str]) -> int:

@@ -60,7 +60,7 @@ def document(model: Model) -> Schema:
 
 def _examples(model: Model) -> dict[str, Any]:
     """A short recording, and what the model says of it; nothing for a model that cannot use it."""
-    wire = {"imu": examples.example("1")["imu"]}
+    wire = {"imu": examples.example("1", code=model.graph.encoding)["imu"]}
     try:
         given = payload.signals(msgspec.convert(wire, payload.Recording), model.graph.encoding)
         said = predict(model, given).body(model)

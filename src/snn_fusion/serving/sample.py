@@ -41,9 +41,7 @@ def _taken(signal: Signal) -> Signal:
     if not isinstance(signal, Imu):
         return signal
     names = {one.name for one in load_params(project_root() / "params.yaml").encoding.imu.channels}
-    kept = [i for i, name in enumerate(signal.channels) if name in names]
-    channels, units = (tuple(of[i] for i in kept) for of in (signal.channels, signal.units))
-    return Imu(signal.t, signal.values[:, kept], channels, units)
+    return signal.only(names)
 
 
 def as_json(signals: Mapping[Sense, Signal]) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from snn_fusion.config import load_params
 from snn_fusion.errors import BadInput, SnnFusionError
 from snn_fusion.registry import versions
 from snn_fusion.registry.embedded_airflow import program
-from snn_fusion.registry.processes import interruptible, running
+from snn_fusion.registry.processes import running
 from snn_fusion.registry.tracking import connect
 from snn_fusion.serving import loopback
 from snn_fusion.serving.compiled import compiled
@@ -51,7 +51,7 @@ def serve(ws: Workspace, settings: Settings, host: str, port: int) -> None:
         output = log.open("w")
     command = [program("bentoml"), "serve", SERVICE, "--host", host, "--port", str(port)]
     env, console = environment(ws, settings), Console()
-    with output, interruptible(), contextlib.suppress(KeyboardInterrupt), running(command, env, output) as process:
+    with output, contextlib.suppress(KeyboardInterrupt), running(command, env, output) as process:
         try:
             with console.status("starting"):
                 what = what or check_models(ws, settings)  # MLflow's import takes seconds, in which the service starts

@@ -22,7 +22,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from snn_fusion.data.recording import SENSES, Sense
 from snn_fusion.serving import limits
-from snn_fusion.serving.answering import share, streamed
+from snn_fusion.serving.answering import share, steps_of, streamed
 from snn_fusion.serving.kinds import JSON, MSGPACK
 from snn_fusion.serving.payload import Message, decode, signals
 from snn_fusion.serving.predict import concluded
@@ -84,7 +84,7 @@ def _share(service: Service) -> float:
 
 async def _session(socket: WebSocket, service: Service, part: float) -> None:
     model, session = service.model, None
-    most = max(1, round(part * model.graph.encoding.steps))
+    most = steps_of(model, part)
     last: Step | None = None
     while True:
         message, binary = await _receive(socket)
