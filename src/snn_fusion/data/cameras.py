@@ -1,4 +1,4 @@
-"""Event camera files through faery: AEDAT4, Prophesee EVT2/EVT3 (.raw) and DAT, Event Stream (.es)."""
+"""Event camera files: iniVation's AEDAT, Prophesee's .raw and .dat, Event Stream (.es)."""
 
 from __future__ import annotations
 
@@ -7,21 +7,22 @@ import re
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from snn_fusion.data.aedat import aedat_times
-from snn_fusion.data.events import check_events
-from snn_fusion.data.prophesee import dat_times, raw_times
-from snn_fusion.data.recording import EVENT, MAX_SIDE, Events
+from snn_fusion.data.aedat import MAGIC, aedat_times
+from snn_fusion.data.aedat_older import read_aedat2, read_aedat3
+from snn_fusion.data.contents import kind_of
+from snn_fusion.data.events import Found, Size, as_events, checked, not_too_many
+from snn_fusion.data.prophesee import read_dat, read_raw
+from snn_fusion.data.recording import Events
 from snn_fusion.errors import BadRecording
 
 UNKNOWN = (65534, 65534)  # what faery is told to report as the size when the file has none
-RAW_TIMES = {".raw": raw_times, ".dat": dat_times, ".aedat4": aedat_times}
 # Event Stream 2: a byte of time and polarity with 4 bytes of place, or a byte of time alone. By the type of stream.
 _ES_EVENTS = {
     1: re.compile(rb"(?:[\xfe\xff]|[^\xfe\xff].{4})*+", re.DOTALL),
@@ -31,62 +32,73 @@ _ES_HEADER = 20
 _stderr = threading.Lock()
 
 
-def read_camera(path: Path, size: tuple[int, int] | None = None) -> Events:
+def read_camera(path: Path, size: Size | None = None) -> Events:
     """Read an event camera's own file; the camera's clock is set to 0 at the first event.
 
     `size` (width, height) is needed where the file does not say. Raises BadRecording if the file is empty, cut
-    short, not of its format, larger than a sensor can be, or holds an event outside the sensor or earlier than the
-    one before.
+    short, not of its format, larger than a sensor can be, or holds an event outside the sensor, earlier than the one
+    before, or later than any pause of a camera.
     """
     data = path.read_bytes()
     if not data:
         raise BadRecording(path, "zero length: the file is empty")
+    return checked(path, _reader(path, data)(path, data, size), size, own_clock=True)
+
+
+def _reader(path: Path, data: bytes) -> Callable[[Path, bytes, Size | None], Found]:
     suffix = path.suffix.lower()
-    times = RAW_TIMES[suffix](path, data) if suffix in RAW_TIMES else None
+    if suffix == ".raw":
+        return lambda path, data, size: read_raw(path, data)
+    if suffix == ".dat":
+        return lambda path, data, size: read_dat(path, data)
     if suffix == ".es":
-        _check_event_stream(path, data)
-    del data
-    width, height, events = _through_faery(path, size)
-    if times is not None and len(events):
-        if len(times) != len(events):
-            raise BadRecording(path, f"x: {len(times) - len(events)} events lie outside the {width} x {height} sensor")
-        if times[0] < 0:
-            raise BadRecording(path, f"t: event 0 is at {times[0]} us, before the clock's zero")
-        events["t"] = times
-    check_events(path, events, width, height)
-    events["t"] -= events["t"][0]
-    return Events(events, width, height)
+        return _read_es
+    if data.startswith(MAGIC):
+        return _read_aedat4
+    if data.startswith(b"#!AER-DAT3."):
+        return read_aedat3
+    if data.startswith((b"#!AER-DAT2.", b"#!AER-DAT1.")):
+        return read_aedat2
+    holds = f"the file holds {kind}" if (kind := kind_of(data[:16])) else f"begins with {data[:14]!r}"
+    raise BadRecording(path, f"not readable as {suffix}: {holds}", "AEDAT begins with #!AER-DAT and its version")
 
 
-def _through_faery(path: Path, size: tuple[int, int] | None) -> tuple[int, int, npt.NDArray[np.void]]:
+def _read_aedat4(path: Path, data: bytes, size: Size | None) -> Found:
+    times = aedat_times(path, data)
+    found = _through_faery(path, size)
+    if len(times) != len(found.events):
+        outside = len(times) - len(found.events)
+        raise BadRecording(path, f"x: {outside} events lie outside the {found.size} sensor")
+    found.events["t"] = times
+    return found
+
+
+def _read_es(path: Path, data: bytes, size: Size | None) -> Found:
+    _check_event_stream(path, data)
+    return _through_faery(path, size)
+
+
+def _through_faery(path: Path, size: Size | None) -> Found:
     import faery  # takes 0.3 s
 
+    kind = "aedat" if path.suffix.lower().startswith(".aedat") else "es"
     with _panics_unseen():
         try:
-            stream = faery.events_stream_from_file(path, dimensions_fallback=size or UNKNOWN)
-            width, height = stream.dimensions()
-            _check_size(path, (width, height), size)
-            packets = [packet[["t", "x", "y", "on"]] for packet in stream]
+            stream = faery.events_stream_from_file(path, dimensions_fallback=size or UNKNOWN, file_type=kind)
+            dimensions = stream.dimensions()
+            packets, total = [], 0
+            for packet in stream:
+                packets.append(packet[["t", "x", "y", "on"]])
+                total += len(packet)
+                not_too_many(path, total)
         except (KeyboardInterrupt, SystemExit, MemoryError, BadRecording):
             raise
         except BaseException as error:  # a damaged file can also make faery panic, which is no Exception
             raise BadRecording(path, f"not readable as {path.suffix}: {error}") from error
-    events = np.empty(sum(map(len, packets)), EVENT)
-    for ours, theirs in (("t", "t"), ("x", "x"), ("y", "y"), ("p", "on")):
-        events[ours] = np.concatenate([packet[theirs] for packet in packets]) if packets else 0
-    return width, height, events
-
-
-def _check_size(path: Path, found: tuple[int, int], given: tuple[int, int] | None) -> None:
-    if found == UNKNOWN:
-        remedy = "give it in the column events_size, e.g. 640x480"
-        raise BadRecording(path, "the file does not say the sensor's size", remedy)
-    if given is not None and given != found:
-        problem = f"the file says {found[0]}x{found[1]}, recordings.csv {given[0]}x{given[1]}"
-        raise BadRecording(path, problem, "mend or empty events_size")
-    if not all(0 < side <= MAX_SIDE for side in found):
-        problem = f"the header says the sensor has {found[0]}x{found[1]} pixels"
-        raise BadRecording(path, problem, f"1 to {MAX_SIDE} a side can be read")
+    columns: list[npt.NDArray[np.generic]] = [
+        np.concatenate([packet[name] for packet in packets]) if packets else np.zeros(0) for name in ("t", "x", "y", "on")
+    ]
+    return Found(as_events(*columns), None if dimensions == UNKNOWN else dimensions)
 
 
 @contextmanager

@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
-from snn_fusion.data.events import check_events
-from snn_fusion.data.recording import EVENT, Events
+from snn_fusion.data.events import Found, as_events, checked
+from snn_fusion.data.recording import Events
 from snn_fusion.errors import BadRecording
 
 SIZE = (34, 34)
@@ -26,13 +27,19 @@ def read_nmnist(path: Path, size: tuple[int, int] | None = None) -> Events:
         raise BadRecording(path, f"truncated: {len(data)} bytes is not a multiple of 5")
     raw = data.reshape(-1, 5)
     time = raw[:, 2:].astype(np.int64) @ np.array([1 << 16, 1 << 8, 1], np.int64)
-    events = np.empty(len(raw), EVENT)
-    events["x"], events["y"], events["p"] = raw[:, 0], raw[:, 1], raw[:, 2] >> 7
-    events["t"] = time & 0x7FFFFF
-    width, height = size or SIZE
-    if height <= OVERFLOW_Y and (raw[:, 1] == OVERFLOW_Y).any():
-        marks = raw[:, 1] == OVERFLOW_Y
+    events = as_events(time & 0x7FFFFF, raw[:, 0], raw[:, 1], raw[:, 2] >> 7)
+    marks, remarks = raw[:, 1] == OVERFLOW_Y, ()
+    if (size or SIZE)[1] <= OVERFLOW_Y and marks.any():
+        events, remarks = _without_marks(events, marks)
+    return checked(path, Found(events, None, remarks), size or SIZE)
+
+
+def _without_marks(
+    events: npt.NDArray[np.void], marks: npt.NDArray[np.bool_]
+) -> tuple[npt.NDArray[np.void], tuple[str, ...]]:
+    """Marks count the time on if the events' own times begin anew after them; if these go on, marks say nothing."""
+    kept = events[~marks]
+    if (np.diff(kept["t"]) < 0).any():
         events["t"] += np.cumsum(marks) * OVERFLOW_US
-        events = events[~marks]
-    check_events(path, events, width, height)
-    return Events(events, width, height)
+        return events[~marks], ()
+    return kept, (f"{int(marks.sum())} overflow marks (row {OVERFLOW_Y}) were dropped: the times go on across them",)

@@ -33,8 +33,8 @@ def _sized(read_file: Callable[[Path, Size | None], Signal]) -> Callable[[Path, 
 
 
 READERS: dict[Sense, dict[str, Callable[[Path, str | None, Size | None], Signal]]] = {
-    "audio": {".wav": _plain(read_sound), ".flac": _plain(read_sound)},
-    "events": {".bin": _sized(read_nmnist), **dict.fromkeys((".aedat4", ".raw", ".dat", ".es"), _sized(read_camera))},
+    "audio": dict.fromkeys((".wav", ".flac", ".mp3", ".ogg", ".oga", ".opus"), _plain(read_sound)),
+    "events": {".bin": _sized(read_nmnist), **dict.fromkeys((".aedat4", ".aedat", ".raw", ".dat", ".es"), _sized(read_camera))},
     "imu": {".csv": _plain(read_motion), ".parquet": _plain(read_motion), **dict.fromkeys(UNIPEN, _pen)},
 }
 

@@ -12,18 +12,23 @@ import numpy.typing as npt
 Sense = Literal["audio", "events", "imu"]
 SENSES: tuple[Sense, ...] = get_args(Sense)
 
+MAX_EVENTS = 100_000_000  # 1.3 GB; bits of vectors and runs of zeros pack many more into a small file
 MAX_SIDE = 4096  # pixels; the largest event sensors have a third of this. A damaged header may say anything
 
-# t in microseconds from the start of the recording; p is 0 (darker) or 1 (brighter).
+# t in microseconds of the file's own clock; p is 0 (darker) or 1 (brighter).
 EVENT = np.dtype([("t", "<i8"), ("x", "<u2"), ("y", "<u2"), ("p", "u1")])
 
 
 @dataclass(frozen=True)
 class Audio:
-    """Mono sound: `samples` float32 (n,) in [-1, 1], `rate` in samples a second."""
+    """Mono sound: `samples` float32 (n,) in [-1, 1], `rate` in samples a second.
+
+    `remarks` of every signal say what was unusual about its file and how it was read.
+    """
 
     samples: npt.NDArray[np.float32]
     rate: int
+    remarks: tuple[str, ...] = ()
 
     @property
     def duration_us(self) -> int:
@@ -37,6 +42,7 @@ class Events:
     events: npt.NDArray[np.void]
     width: int
     height: int
+    remarks: tuple[str, ...] = ()
 
     @property
     def duration_us(self) -> int:
@@ -51,6 +57,7 @@ class Imu:
     values: npt.NDArray[np.float32]
     channels: tuple[str, ...]
     units: tuple[str, ...]
+    remarks: tuple[str, ...] = ()
 
     @property
     def duration_us(self) -> int:
@@ -60,7 +67,7 @@ class Imu:
         """Without the channels that have other names."""
         kept = [i for i, name in enumerate(self.channels) if name in names]
         channels, units = (tuple(of[i] for i in kept) for of in (self.channels, self.units))
-        return Imu(self.t, self.values[:, kept], channels, units)
+        return Imu(self.t, self.values[:, kept], channels, units, self.remarks)
 
 
 Signal = Audio | Events | Imu

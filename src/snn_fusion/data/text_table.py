@@ -1,0 +1,203 @@
+"""Tables as text: what separates the columns, how decimals are written and where the header is, is found out.
+
+Values stay text until a column is asked for, so that a column of 90,000 whole numbers may go on with decimals.
+"""
+
+from __future__ import annotations
+
+import codecs
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv
+
+from snn_fusion.errors import BadRecording
+
+COMMENTS = ("#", "%", "//")
+MAX_BYTES = 1 << 30
+_MARKS = {codecs.BOM_UTF8: "utf-8", codecs.BOM_UTF32_LE: "utf-32", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
+_SEPARATORS = (";", "\t", ",", "|", " ")  # where several are there, the first one
+_NAMES = {";": "semicolons", "\t": "tabs", ",": "commas", "|": "bars", " ": "spaces"}
+_NUMBER = re.compile(r"[+-]?(\d+[.,]?\d*|[.,]\d+)([eE][+-]?\d+)?|[+-]?(nan|inf)", re.IGNORECASE)
+_DECIMAL_COMMA = re.compile(r"[+-]?\d*,\d+([eE][+-]?\d+)?")
+_BOOLEANS = {"true": "1", "false": "0"}
+
+
+@dataclass(frozen=True)
+class TextTable:
+    """Columns of text, (rows,) each; `header` is None if the first line holds numbers already."""
+
+    path: Path
+    header: tuple[str, ...] | None
+    columns: tuple[pa.ChunkedArray, ...]
+    decimal_comma: bool
+    remarks: tuple[str, ...]
+
+    @property
+    def rows(self) -> int:
+        return len(self.columns[0])
+
+    def numbers(self, n: int, name: str) -> npt.NDArray[np.int64] | npt.NDArray[np.float64]:
+        """Column `n`: int64 if all its values are whole, else float64.
+
+        Raises BadRecording naming the first row that is empty or not a finite number.
+        """
+        column = pc.utf8_trim_whitespace(self.columns[n])
+        if self.decimal_comma:
+            column = pc.replace_substring(column, ",", ".")
+        for form in (pa.int64(), pa.float64()):
+            try:
+                values: npt.NDArray[np.float64] = pc.cast(column, form).to_numpy()
+            except pa.ArrowInvalid:
+                continue
+            if form == pa.float64() and not np.isfinite(values).all():
+                row = int(np.argmin(np.isfinite(values)))
+                raise BadRecording(self.path, f"{name}: row {row + 1} is {column[row].as_py()}")
+            return values
+        return self._spelled(column, name)
+
+    def _spelled(self, column: pa.ChunkedArray, name: str) -> npt.NDArray[np.float64]:
+        """Numbers as Arrow does not read them: booleans, a leading +, '1.' and '.5'."""
+        values = np.empty(len(column))
+        for row, text in enumerate(column.to_pylist()):
+            try:
+                values[row] = float(_BOOLEANS.get(text.lower(), text.replace("_", "?")))
+            except ValueError:
+                problem = "is empty" if not text else f"is {text!r}, not a number"
+                raise BadRecording(self.path, f"{name}: row {row + 1} {problem}") from None
+            if not np.isfinite(values[row]):
+                raise BadRecording(self.path, f"{name}: row {row + 1} is {text}")
+        return values
+
+
+def read_text(path: Path, data: bytes) -> str:
+    """Text in UTF-8, UTF-16 or UTF-32, without a byte order mark. Raises BadRecording if it is something else."""
+    encoding = next((name for mark, name in _MARKS.items() if data.startswith(mark)), "utf-8-sig")
+    if encoding == "utf-8-sig" and data[1:40:2].count(0) > 15:
+        encoding = "utf-16-le"
+    elif encoding == "utf-8":
+        encoding = "utf-8-sig"
+    try:
+        text = data.decode(encoding)
+    except UnicodeDecodeError as error:
+        wrong = data[error.start : error.start + 8]
+        problem = f"not text in {encoding.removesuffix('-sig').upper()}: byte {error.start} begins {wrong!r}"
+        raise BadRecording(path, problem, "save the file as UTF-8") from None
+    if "\0" in text:
+        raise BadRecording(path, f"not text: character {text.index(chr(0))} is NUL", "save the file as UTF-8")
+    return text
+
+
+def read_table_text(path: Path) -> TextTable:
+    """The table in a text file. Raises BadRecording if its rows are not all as long as its header."""
+    if path.stat().st_size > MAX_BYTES:
+        raise BadRecording(path, f"{path.stat().st_size:,} bytes, more than {MAX_BYTES:,}", "cut it into recordings")
+    lines = re.split(r"\r\n|\n|\r", read_text(path, path.read_bytes()))
+    ended = not lines[-1].strip()
+    lines, comments, separator = _without_comments(lines)
+    if not lines:
+        raise BadRecording(path, "zero length: no rows")
+    separator = separator or _separator(lines[0])
+    if separator == " ":
+        lines = [" ".join(line.split()) for line in lines]
+    first = split_line(lines[0], separator)
+    header = None if all(map(_is_number, first)) else first
+    if header is None:
+        commented = split_line(comments[-1].lstrip("#%/ "), separator) if comments else []
+        header = commented if len(commented) == len(first) and not all(map(_is_number, commented)) else None
+    else:
+        lines = lines[1:]
+    if not lines:
+        raise BadRecording(path, "zero length: no rows")
+    return _parse(path, lines, separator, header, ended)
+
+
+def _without_comments(lines: Sequence[str]) -> tuple[list[str], list[str], str]:
+    """The lines of the table, the comments before it, and what a line `sep=;` says ('' if there is none)."""
+    kept, comments, separator = [], [], ""
+    for line in lines:
+        if not line.strip():
+            continue
+        if line.lstrip().startswith(COMMENTS):
+            if not kept:
+                comments.append(line.strip())
+        elif not kept and not separator and (found := re.fullmatch(r'"?sep=(.)"?\s*', line, re.IGNORECASE)):
+            separator = found[1]
+        else:
+            kept.append(line)
+    return kept, comments, separator
+
+
+def _separator(line: str) -> str:
+    bare = re.sub(r'"[^"]*"|\[[^\]]*\]|\([^)]*\)', "", line)
+    return next((one for one in _SEPARATORS if one in bare.strip()), ",")
+
+
+def split_line(line: str, separator: str) -> list[str]:
+    """The cells of a line, without quotes and blanks around them."""
+    cells = re.findall(rf'(?:^|{re.escape(separator)})\s*("(?:[^"]|"")*"|[^{re.escape(separator)}]*)', line)
+    return [cell.strip().strip('"').strip() for cell in cells]
+
+
+def _is_number(cell: str) -> bool:
+    return not cell or _NUMBER.fullmatch(cell) is not None
+
+
+def _parse(path: Path, lines: list[str], separator: str, header: list[str] | None, ended: bool) -> TextTable:
+    """Raises BadRecording naming the first row that is not as long as the header; a cut last one is left out."""
+    remarks = []
+    width = len(header) if header else len(split_line(lines[0], separator))
+    last = split_line(lines[-1], separator)
+    if not ended and len(lines) > 1 and (len(last) < width or not all(map(_whole, last))):
+        remarks.append(f"the last row is cut ({lines[-1][:40]!r}) and was left out")
+        lines = lines[:-1]
+    if header and all(line.rstrip().endswith(separator) for line in lines) and separator.strip():
+        if len(split_line(lines[0], separator)) == width + 1:  # each row ends with a separator, the header does not
+            header, width = [*header, ""], width + 1
+    decimal_comma = separator != "," and any(map(_DECIMAL_COMMA.fullmatch, split_line(lines[0], separator)))
+    decimal_comma = decimal_comma or (separator != "," and _any_decimal_comma(lines, separator))
+    names = [str(n) for n in range(width)]
+    wrong: list[tuple[int, str]] = []
+
+    def refuse(row: pyarrow.csv.InvalidRow) -> str:
+        wrong.append((row.actual_columns, row.text))
+        return "error"
+
+    try:
+        table = pyarrow.csv.read_csv(
+            pa.BufferReader("\n".join(lines).encode()),
+            pyarrow.csv.ReadOptions(column_names=names, use_threads=False, block_size=1 << 24),
+            pyarrow.csv.ParseOptions(delimiter=separator, invalid_row_handler=refuse, ignore_empty_lines=True),
+            pyarrow.csv.ConvertOptions(column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=False),
+        )
+    except pa.ArrowException as error:
+        if wrong:
+            raise BadRecording(path, *_ragged(wrong[0], lines, width, separator)) from None
+        raise BadRecording(path, f"not readable as {path.suffix}: {str(error)[:200]}") from None
+    return TextTable(path, tuple(header) if header else None, tuple(table.columns), decimal_comma, tuple(remarks))
+
+
+def _any_decimal_comma(lines: Sequence[str], separator: str) -> bool:
+    """Whether a number with a decimal comma is somewhere, and none with a point."""
+    text = separator.join(lines)
+    comma = rf"(?:^|{re.escape(separator)})\s*[+-]?\d*,\d"
+    return re.search(comma, text) is not None and re.search(comma.replace(r",\d", r"\.\d"), text) is None
+
+
+def _whole(cell: str) -> bool:
+    return bool(cell) and (_is_number(cell) or cell.lower() in _BOOLEANS)
+
+
+def _ragged(wrong: tuple[int, str], lines: Sequence[str], width: int, separator: str) -> tuple[str, str]:
+    count, text = wrong
+    row = next((n for n, line in enumerate(lines) if line.strip() == text.strip()), -1) + 1
+    problem = f"row {row} has {count} values, the header {width}: {text[:60]!r}"
+    if separator == "," and count > width:
+        return problem, "if these are decimal commas, separate the columns by semicolons or tabs"
+    return problem, f"columns are separated by {_NAMES.get(separator, repr(separator))} here"

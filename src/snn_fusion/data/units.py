@@ -1,0 +1,102 @@
+"""Units as people write them, turned into SI, and times as loggers write them, turned into microseconds."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from snn_fusion.errors import BadRecording
+
+G = 9.80665  # m/s^2
+_ACCELERATION = ("m/s^2", "m/s2", "m/s**2", "m/s/s", "ms^-2", "m s^-2", "m*s^-2", "ms-2", "m s-2", "m.s-2", "m.s^-2", "mps2")
+_UNITS: dict[str, tuple[str, float]] = {
+    **dict.fromkeys(_ACCELERATION, ("m/s^2", 1.0)),
+    **dict.fromkeys(("g", "g0", "gn"), ("m/s^2", G)),
+    **dict.fromkeys(("mg",), ("m/s^2", G / 1000)),
+    **dict.fromkeys(("rad/s", "rad/sec", "rad s-1", "rad s^-1", "rads-1", "rad*s^-1"), ("rad/s", 1.0)),
+    **dict.fromkeys(("deg/s", "deg/sec", "dps", "°/s", "°/sec", "degree/s", "degrees/s"), ("rad/s", np.pi / 180)),
+    **dict.fromkeys(("mdps", "mdeg/s"), ("rad/s", np.pi / 180_000)),
+    **dict.fromkeys(("rad",), ("rad", 1.0)),
+    **dict.fromkeys(("deg", "°", "degree", "degrees"), ("rad", np.pi / 180)),
+    **dict.fromkeys(("1", "-", "bool", "boolean"), ("1", 1.0)),
+}
+TIME_UNITS = {"s": 1_000_000, "sec": 1_000_000, "seconds": 1_000_000, "ms": 1000, "us": 1, "ns": 0.001}
+EPOCH = {"s": (1e9, 4.1e9), "ms": (1e12, 4.1e12), "us": (1e15, 4.1e15), "ns": (1e18, 4.1e18)}  # 2001 to 2099
+RATES_HZ = (0.5, 50_000.0)  # of inertial and tactile sensors; beyond, the time is in another unit than it says
+USUAL_HZ = (4.0, 4_000.0)  # three powers of ten: one unit alone gives a rate in it
+MAX_US = 2**62
+
+
+class Unit(NamedTuple):
+    """The SI unit, and what a value is multiplied by."""
+
+    name: str
+    factor: float
+
+
+def si_unit(text: str) -> Unit:
+    """`g` -> (m/s^2, 9.80665); a unit that is not known stays as it is."""
+    plain = text.strip().replace("²", "^2").replace("⁻", "^-").replace("¹", "1").replace("·", "*").replace("−", "-")
+    plain = plain.replace("µ", "u").replace("μ", "u")
+    known = _UNITS.get(plain) or _UNITS.get(plain.lower() if plain.lower() != "mg" else plain)
+    return Unit(*known) if known else Unit(plain, 1.0)
+
+
+def time_unit(text: str) -> str | None:
+    """One of s, ms, us and ns, None if `text` is no unit of time."""
+    plain = text.strip().lower().replace("µ", "u").replace("μ", "u")
+    return {"sec": "s", "seconds": "s", "second": "s"}.get(plain, plain) if plain in (*TIME_UNITS, "second") else None
+
+
+def microseconds(
+    path: Path, name: str, time: npt.NDArray[np.int64] | npt.NDArray[np.float64], unit: str | None
+) -> tuple[npt.NDArray[np.int64], str]:
+    """Times (n,) in us as int64, and a remark if the unit had to be found out.
+
+    Without a `unit` it is the one in which the values are a date of this century, or else the one that gives a usual
+    sampling rate. Raises BadRecording if no unit does, or if the values cannot be in the unit that is given.
+    """
+    epoch = next((one for one, (low, high) in EPOCH.items() if low <= abs(float(time[0])) < high), None)
+    steps = np.diff(time)
+    step = float(np.median(steps[steps > 0])) if (steps > 0).any() else 0.0
+    if unit is None:
+        unit = epoch or _usual_unit(step)
+        if unit is None:
+            problem = f"{name}: steps of {step:g} in no unit give {USUAL_HZ[0]:g} to {USUAL_HZ[1]:g} samples a second"
+            raise BadRecording(path, problem, "say the unit: t_us, t_ms, t_s or t_ns")
+        return _scaled(path, name, time, unit), f"{name}: taken as {unit}, by {'its date' if epoch else 'its steps'}"
+    rate = 1e6 / (step * TIME_UNITS[unit]) if step > 0 else 0.0
+    if (epoch and epoch != unit and step > 0) or (step > 0 and not RATES_HZ[0] <= rate <= RATES_HZ[1]):
+        likely = epoch or _usual_unit(step)
+        problem = f"{name}: {time[0]}, {time[1]}, ... in {unit} would be {rate:,.4g} samples a second"
+        remedy = f"they look like {likely}: name the column t_{likely}" if likely else "name the column by its unit"
+        raise BadRecording(path, problem, f"{remedy}, or give imu_columns in recordings.csv")
+    return _scaled(path, name, time, unit), ""
+
+
+def _usual_unit(step: float) -> str | None:
+    for unit in ("s", "ms", "us", "ns"):
+        if step > 0 and USUAL_HZ[0] <= 1e6 / (step * TIME_UNITS[unit]) < USUAL_HZ[1]:
+            return unit
+    return None
+
+
+def _scaled(
+    path: Path, name: str, time: npt.NDArray[np.int64] | npt.NDArray[np.float64], unit: str
+) -> npt.NDArray[np.int64]:
+    if len(time) and float(np.abs(time).max()) * TIME_UNITS[unit] > MAX_US:
+        row = int(np.argmax(np.abs(time)))
+        raise BadRecording(path, f"{name}: row {row + 1} is {time[row]}, beyond any clock")
+    if time.dtype == np.int64:
+        return time // 1000 if unit == "ns" else time * int(TIME_UNITS[unit])
+    return np.rint(time * TIME_UNITS[unit]).astype(np.int64)
+
+
+def name_and_unit(text: str) -> tuple[str, str]:
+    """`acc_x[m/s^2]` and `acc_x (m/s^2)` -> (`acc_x`, `m/s^2`); the unit is '' if there is none."""
+    found = re.fullmatch(r"\s*(.*?)\s*(?:\[([^\[\]]+)\]|\(([^()]+)\))\s*", text)
+    return (found[1], (found[2] or found[3]).strip()) if found and found[1] else (text.strip(), "")
