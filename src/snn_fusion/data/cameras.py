@@ -96,7 +96,8 @@ def _through_faery(path: Path, size: Size | None) -> Found:
         except BaseException as error:  # a damaged file can also make faery panic, which is no Exception
             raise BadRecording(path, f"not readable as {path.suffix}: {error}") from error
     columns: list[npt.NDArray[np.generic]] = [
-        np.concatenate([packet[name] for packet in packets]) if packets else np.zeros(0) for name in ("t", "x", "y", "on")
+        np.concatenate([packet[name] for packet in packets]) if packets else np.zeros(0)
+        for name in ("t", "x", "y", "on")
     ]
     return Found(as_events(*columns), None if dimensions == UNKNOWN else dimensions)
 

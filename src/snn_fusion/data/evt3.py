@@ -13,7 +13,7 @@ import numpy.typing as npt
 from snn_fusion.data.events import as_events, not_too_many
 from snn_fusion.data.recording import EVENT
 
-Words = npt.NDArray[np.unsignedinteger]
+Words = npt.NDArray[np.integer]
 Ints = npt.NDArray[np.int64]
 ROW, ONE, BASE, TWELVE, EIGHT, LOW, HIGH = 0, 2, 3, 4, 5, 6, 8  # kinds of words
 BLOCK = 1 << 18  # words at a time: 2 bytes of file take 200 of memory

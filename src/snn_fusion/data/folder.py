@@ -1,4 +1,4 @@
-"""Any folder of recordings: with a recordings.csv, or laid out as the public sets are."""
+"""Any folder of recordings: with a recordings.csv, laid out as the public sets are, or of class sub-folders."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
-from snn_fusion.data.layouts import find_sets, list_set
+from snn_fusion.data.classes import has_classes, list_classes
+from snn_fusion.data.layouts import LAYOUTS, find_sets, list_set
 from snn_fusion.data.manifest import Ref, Row, load
 from snn_fusion.data.readers import split_member
 from snn_fusion.data.table import NAME, read_table
@@ -20,11 +21,11 @@ def read_folder(folder: Path) -> tuple[list[Row], list[BadInput]]:
     """All recordings of a folder and, beside them, an error for each one that is damaged.
 
     A folder with a recordings.csv is one source, named as the folder. Without one, `fsdd`, `nmnist` and `pendigits`
-    are looked for as their authors lay them out: all, some, or parts of them. Every file is read once, so that the
-    rows can be loaded. Paths are relative to `folder`. Raises BadInput if there are no recordings, or recordings.csv
+    are looked for as their authors lay them out: all, some, or parts of them, and then class sub-folders. Every file
+    is read once, so that the rows can be loaded. Paths are relative to `folder`. Raises BadInput if there are no recordings, or recordings.csv
     has no proper header.
     """
-    if is_table(folder):
+    if is_source(folder):
         rows, errors = list_source(folder.resolve().name, folder)
     else:
         rows, errors = [], []
@@ -43,12 +44,18 @@ def is_table(folder: Path) -> bool:
     return (folder / NAME).is_file()
 
 
+def is_source(folder: Path) -> bool:
+    """Whether the folder is one source: by a recordings.csv, or by class sub-folders that are no public set's."""
+    return is_table(folder) or (not find_sets(folder) and has_classes(folder))
+
+
 def sets_of(folder: Path) -> dict[str, Path]:
     """The public sets in a folder. Raises BadInput if there is none."""
     sets = find_sets(folder)
     if not sets:
         remedy = (
-            f"expected {NAME}, fsdd/recordings/*.wav, nmnist/{{Train,Test}}/ or pendigits/pendigits-orig.{{tra,tes}}"
+            f"expected {NAME}, class folders (yes/*.wav, train/yes/*.wav), fsdd/recordings/*.wav, "
+            "nmnist/{Train,Test}/ or pendigits/pendigits-orig.{tra,tes}"
         )
         raise BadInput(folder, "no recordings in this folder", remedy)
     return sets
@@ -59,7 +66,8 @@ def list_source(name: str, root: Path) -> tuple[list[Row], list[BadInput]]:
 
     Files are hashed, not looked into. Raises BadInput if there is nothing, or recordings.csv has no proper header.
     """
-    listed: Iterable[Row | BadInput] = read_table(root) if is_table(root) else list_set(name, root)
+    by_layout = list_set(name, root) if name in LAYOUTS else list_classes(root)
+    listed: Iterable[Row | BadInput] = read_table(root) if is_table(root) else by_layout
     rows: list[Row] = []
     errors: list[BadInput] = []
     for one in listed:
@@ -112,16 +120,19 @@ def _checksum(root: Path, path: str) -> str:
 
 
 def check_contents(root: Path, rows: Iterable[Row]) -> tuple[list[Row], list[BadInput]]:
-    """Read every file once: the rows whose senses can all be read, and an error for each sense that cannot."""
+    """Read every file once: the rows whose senses can all be read, and an error for each sense that cannot.
+
+    The rows carry the remarks of their readers.
+    """
     good: list[Row] = []
     damaged: list[BadInput] = []
     for row in rows:
-        before = len(damaged)
+        before, senses = len(damaged), {}
         for sense, ref in row.senses.items():
             try:
-                load(root, ref, sense)
+                senses[sense] = replace(ref, remarks=load(root, ref, sense).remarks)
             except BadInput as error:
                 damaged.append(error)
         if len(damaged) == before:
-            good.append(row)
+            good.append(replace(row, senses=senses))
     return good, damaged

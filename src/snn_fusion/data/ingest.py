@@ -16,10 +16,11 @@ from typing import Any
 from snn_fusion.config import Params
 from snn_fusion.data.dataset import SYNTHETIC, select_sources, stands_in
 from snn_fusion.data.fetch import Source, fetch, say, warn_synthetic
-from snn_fusion.data.folder import check_contents, is_table, list_source, sets_of, with_checksums
+from snn_fusion.data.folder import check_contents, is_source, list_source, sets_of, with_checksums
 from snn_fusion.data.manifest import Row, read_manifest, write_manifest
 from snn_fusion.data.public import PUBLIC_SETS
 from snn_fusion.data.readers import split_member
+from snn_fusion.data.summary import remarks_of, splits_of
 from snn_fusion.data.table import NAME, write_table
 from snn_fusion.errors import BadInput, BadRecordings
 from snn_fusion.workspace import STAMP, Workspace, digest, disk_errors, remove_tree, write_atomic
@@ -76,6 +77,10 @@ def import_recordings(
     elif unused := sorted(set(result["imported"]) - set(params.data.sources)):
         result["hint"] = f"add {', '.join(unused)} to data.sources in params.yaml to train on it"
     stand_in = stands_in(there, params.data.sources)
+    result["splits"] = splits_of(imported.rows, result["imported"])
+    result["remarks"] = remarks_of(imported.rows, result["imported"])
+    for remark in result["remarks"]:
+        say(f"remark: {remark}")
     result["synthetic"] = stand_in or SYNTHETIC in params.data.sources
     result["folder"] = str(ws.path(STAGE))
     if result["synthetic"]:
@@ -119,7 +124,7 @@ def _up_to_date(before: Imported, seed: int) -> list[str]:
 def _sources_in(folder: Path, name: str | None) -> list[Source]:
     """What `--from` names: one source with a recordings.csv, or the public sets that lie there."""
     folder = folder.expanduser()
-    if is_table(folder):
+    if is_source(folder):
         name = name if name is not None else folder.resolve().name
         if not _NAME.fullmatch(name):
             remedy = "give the source a name of letters, digits, _ and - with --name"
@@ -176,6 +181,8 @@ def _origin(source: Source, seed: int) -> dict[str, Any]:
 
 def _plain(row: Row) -> list[Any]:
     senses = {sense: [ref.path, ref.sha256, ref.subject, ref.size] for sense, ref in row.senses.items()}
+    for sense, ref in row.senses.items():
+        senses[sense] += [ref.columns] if ref.columns else []
     return [row.id, row.label, row.split, senses]
 
 

@@ -27,13 +27,16 @@ class Ref:
 
     `path` is relative to the folder of the manifest, with `/`; `#member` names one recording of a container file.
     `sha256` is of the file's bytes (of the member's own bytes in a container), `subject` the speaker, writer or
-    wearer ('' if unknown), `size` the sensor's width and height where the file does not say.
+    wearer ('' if unknown), `size` the sensor's width and height where the file does not say, `columns` what the
+    columns of an IMU's table are where their header does not say. `remarks` are what its reader found unusual.
     """
 
     path: str
     sha256: str
     subject: str
     size: tuple[int, int] | None = None
+    columns: str = ""
+    remarks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -62,6 +65,12 @@ def _schema() -> pa.Schema:
     return pa.schema([*fields, pa.field("events_width", pa.int32()), pa.field("events_height", pa.int32())])
 
 
+def _added() -> pa.Schema:
+    """Columns that manifests of earlier versions lack."""
+    remarks = [pa.field(f"{sense}_remarks", pa.list_(pa.string())) for sense in SENSES]
+    return pa.schema([pa.field("imu_columns", pa.string()), *remarks])
+
+
 def write_manifest(path: Path, rows: Sequence[Row]) -> None:
     """Write rows as Parquet, whole or not at all. A sense that a row lacks is null."""
     columns: dict[str, list[Any]] = {
@@ -74,8 +83,13 @@ def write_manifest(path: Path, rows: Sequence[Row]) -> None:
     sizes = [ref.size if (ref := row.senses.get("events")) else None for row in rows]
     columns["events_width"] = [size[0] if size else None for size in sizes]
     columns["events_height"] = [size[1] if size else None for size in sizes]
+    columns["imu_columns"] = [ref.columns or None if (ref := row.senses.get("imu")) else None for row in rows]
+    for sense in SENSES:
+        refs = [row.senses.get(sense) for row in rows]
+        columns[f"{sense}_remarks"] = [list(ref.remarks) or None if ref else None for ref in refs]
+    schema = pa.schema([*_schema(), *_added()])
     buffer = io.BytesIO()
-    pq.write_table(pa.table(columns, schema=_schema()), buffer, compression="zstd")
+    pq.write_table(pa.table(columns, schema=schema), buffer, compression="zstd")
     write_atomic(path, buffer.getvalue())
 
 
@@ -89,7 +103,7 @@ def read_manifest(path: Path) -> list[Row]:
         raise BadInput(path, f"not a manifest: {error}", "run `snn-fusion import` again") from None
     if missing := [name for name in _schema().names if name not in table.column_names]:
         raise BadInput(path, f"not a manifest: no column {missing[0]}", "run `snn-fusion import` again")
-    columns = table.to_pydict()
+    columns = {name: [None] * len(table) for name in _added().names} | table.to_pydict()
     return [_row(columns, n) for n in range(len(table))]
 
 
@@ -103,6 +117,8 @@ def _row(columns: dict[str, list[Any]], n: int) -> Row:
                 columns[f"{sense}_sha256"][n] or "",
                 columns[f"{sense}_subject"][n] or "",
                 _size(columns, sense, n),
+                (columns["imu_columns"][n] or "") if sense == "imu" else "",
+                tuple(columns[f"{sense}_remarks"][n] or ()),
             )
     return Row(columns["id"][n], columns["label"][n], columns["split"][n], columns["source"][n], senses)
 
@@ -117,6 +133,6 @@ def load(root: Path, ref: Ref, sense: Sense) -> Signal:
     """Read one sense of a recording below `root`. Raises BadRecording naming the file and what is wrong in it."""
     name, member = split_member(ref.path)
     try:
-        return read(root / name, sense, member, ref.size)
+        return read(root / name, sense, member, ref.size, ref.columns)
     except FileNotFoundError:
         raise BadRecording(root / name, "no such file", "run `snn-fusion import` again") from None

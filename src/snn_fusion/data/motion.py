@@ -223,9 +223,7 @@ def _times(path: Path, clock: _Column) -> tuple[npt.NDArray[np.int64], tuple[str
     return time, (remark,) if remark else ()
 
 
-def _in_si(
-    path: Path, channels: Sequence[_Column]
-) -> tuple[npt.NDArray[np.float32], tuple[str, ...], tuple[str, ...]]:
+def _in_si(path: Path, channels: Sequence[_Column]) -> tuple[npt.NDArray[np.float32], tuple[str, ...], tuple[str, ...]]:
     """Values (n, channels), their units, and a remark for each unit that was converted."""
     values, units, remarks = [], [], []
     for one in channels:
@@ -234,7 +232,7 @@ def _in_si(
         if len(wrong):
             raise BadRecording(path, f"{one.source}: row {wrong[0] + 1} is {numbers[wrong[0]]}")
         if unit.factor != 1:
-            numbers = numbers * unit.factor
+            numbers = numbers.astype(np.float64) * unit.factor
             remarks.append(f"{one.name} was converted from {one.unit} to {unit.name}")
         values.append(numbers.astype(np.float32))
         units.append(unit.name)

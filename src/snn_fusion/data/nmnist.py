@@ -28,7 +28,8 @@ def read_nmnist(path: Path, size: tuple[int, int] | None = None) -> Events:
     raw = data.reshape(-1, 5)
     time = raw[:, 2:].astype(np.int64) @ np.array([1 << 16, 1 << 8, 1], np.int64)
     events = as_events(time & 0x7FFFFF, raw[:, 0], raw[:, 1], raw[:, 2] >> 7)
-    marks, remarks = raw[:, 1] == OVERFLOW_Y, ()
+    marks = raw[:, 1] == OVERFLOW_Y
+    remarks: tuple[str, ...] = ()
     if (size or SIZE)[1] <= OVERFLOW_Y and marks.any():
         events, remarks = _without_marks(events, marks)
     return checked(path, Found(events, None, remarks), size or SIZE)

@@ -19,7 +19,7 @@ from snn_fusion.data.evt3 import read_evt3
 from snn_fusion.errors import BadRecording
 
 Times = npt.NDArray[np.int64]
-Words = npt.NDArray[np.unsignedinteger]
+Words = npt.NDArray[np.integer]
 _EVT_WORD = {"2": "<u4", "2.1": "<u8", "3": "<u2"}
 _CD_TYPES = (0, 12)  # of .dat: 2D events of older recordings, and contrast detection
 _VERSION = re.compile(rb"(?:Version|evt|format)\s+(?:EVT)?([0-9.]+)", re.IGNORECASE)

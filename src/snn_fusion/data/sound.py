@@ -55,7 +55,8 @@ def read_sound(path: Path) -> Audio:
 def _decode(path: Path, kind: str) -> tuple[int, Samples, bool, tuple[str, ...]]:
     """The rate, the samples (n, channels), whether they were stored as floats, and remarks."""
     source: Path | io.BytesIO = path
-    coded, remarks = "", ()
+    coded = ""
+    remarks: tuple[str, ...] = ()
     if kind == "WAV":
         wave = whole_wave(path, path.read_bytes())
         source, coded, remarks = io.BytesIO(wave.file), f" (format tag {wave.tag:#06x})", wave.remarks

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import io
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import NamedTuple
 
 from snn_fusion.data.manifest import SPLITS, Ref, Row
-from snn_fusion.data.readers import READERS, split_member
+from snn_fusion.data.readers import READERS, split_member, unknown_suffix
 from snn_fusion.data.recording import MAX_SIDE, SENSES, Sense
+from snn_fusion.data.text_table import read_text
 from snn_fusion.data.unipen import SUFFIXES as UNIPEN
 from snn_fusion.errors import BadInput, BadRecording
 
@@ -22,6 +24,7 @@ COLUMNS = (
     "subject",
     *SENSES,
     "events_size",
+    "imu_columns",
     *(f"{sense}_{part}" for sense in SENSES for part in ("subject", "sha256")),
 )
 TEST_SHARE = 0.2
@@ -40,15 +43,17 @@ def read_table(folder: Path) -> Iterator[Row | BadInput]:
     Raises BadInput if the file or its header is not of the documented form.
     """
     path = folder / NAME
+    text = read_text(path, path.read_bytes())
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            lines = csv.DictReader(file, strict=True)
-            _check_header(path, lines.fieldnames)
-            seen = _Seen(set(), {})
-            for line in lines:
-                yield _row_or_error(folder, f"{path}: row {lines.line_num}", line, seen)
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise BadInput(path, f"not a CSV file in UTF-8: {error}") from None
+        header = next(iter(text.splitlines()), "")
+        separator = next((one for one in (",", ";", "\t") if one in header), ",")
+        lines = csv.DictReader(io.StringIO(text, newline=""), strict=True, delimiter=separator)
+        _check_header(path, lines.fieldnames)
+        seen = _Seen(set(), {})
+        for line in lines:
+            yield _row_or_error(folder, f"{path}: row {lines.line_num}", line, seen)
+    except csv.Error as error:
+        raise BadInput(path, f"not a CSV file: {error}") from None
 
 
 def _check_header(path: Path, header: Sequence[str] | None) -> None:
@@ -110,8 +115,8 @@ def _ref(folder: Path, where: str, line: dict[str, str], sense: Sense) -> Ref:
     if any(p.is_absolute() or p.drive or ".." in p.parts for p in (PurePosixPath(name), PureWindowsPath(name))):
         raise BadRecording(field, f"path {path!r} leads out of the folder", "write it relative to recordings.csv")
     if Path(name).suffix.lower() not in READERS[sense]:
-        known = ", ".join(READERS[sense])
-        raise BadRecording(field, f"{path!r} has the unknown suffix {Path(name).suffix!r}", f"known: {known}")
+        problem, remedy = unknown_suffix(name, sense)
+        raise BadRecording(field, f"{path!r}: {problem}", remedy)
     if Path(name).suffix.lower() in UNIPEN and member is None:
         raise BadRecording(field, f"{path!r} holds many recordings", f"name one, e.g. {path}#0012")
     try:
@@ -123,7 +128,8 @@ def _ref(folder: Path, where: str, line: dict[str, str], sense: Sense) -> Ref:
         raise BadRecording(field, f"no such file {path!r}", "paths are relative to recordings.csv")
     subject = line.get(f"{sense}_subject") or line.get("subject") or ""
     size = _size(f"{where}: events_size", line.get("events_size", "")) if sense == "events" else None
-    return Ref(path, line.get(f"{sense}_sha256", "").lower(), subject, size)
+    columns = line.get("imu_columns", "") if sense == "imu" else ""
+    return Ref(path, line.get(f"{sense}_sha256", "").lower(), subject, size, columns)
 
 
 def _size(where: str, text: str) -> tuple[int, int] | None:
@@ -139,21 +145,25 @@ def _size(where: str, text: str) -> tuple[int, int] | None:
 def write_table(path: Path, rows: Sequence[Row]) -> None:
     """Write rows in the documented form, with checksums and a subject a sense."""
     senses = [sense for sense in SENSES if any(row.has(sense) for row in rows)]
-    sized = any(ref.size for row in rows for ref in row.senses.values())
-    header = ["id", "label", "split", *senses, *(["events_size"] if sized else [])]
+    refs = [ref for row in rows for ref in row.senses.values()]
+    used = {"events_size": any(ref.size for ref in refs), "imu_columns": any(ref.columns for ref in refs)}
+    extra = [name for name in used if used[name]]
+    header = ["id", "label", "split", *senses, *extra]
     header += [f"{sense}_{part}" for sense in senses for part in ("subject", "sha256")]
     with path.open("w", encoding="utf-8", newline="") as file:
         out = csv.writer(file, lineterminator="\n")
         out.writerow(header)
-        out.writerows(_cells(row, senses, sized) for row in rows)
+        out.writerows(_cells(row, senses, extra) for row in rows)
 
 
-def _cells(row: Row, senses: Sequence[Sense], sized: bool) -> list[str]:
+def _cells(row: Row, senses: Sequence[Sense], extra: Sequence[str]) -> list[str]:
     refs = [row.senses.get(sense) for sense in senses]
     cells = [row.id, row.label, row.split, *(ref.path if ref else "" for ref in refs)]
-    if sized:
-        size = row.senses["events"].size if row.has("events") else None
-        cells.append(f"{size[0]}x{size[1]}" if size else "")
+    events, imu = row.senses.get("events"), row.senses.get("imu")
+    if "events_size" in extra:
+        cells.append(f"{events.size[0]}x{events.size[1]}" if events and events.size else "")
+    if "imu_columns" in extra:
+        cells.append(imu.columns if imu else "")
     for ref in refs:
         cells += [ref.subject, ref.sha256] if ref else ["", ""]
     return cells

@@ -20,8 +20,13 @@ import pyarrow.csv
 from snn_fusion.errors import BadRecording
 
 COMMENTS = ("#", "%", "//")
-MAX_BYTES = 1 << 30
-_MARKS = {codecs.BOM_UTF8: "utf-8", codecs.BOM_UTF32_LE: "utf-32", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
+MAX_BYTES = 1 << 28  # a table of text takes ten times its size while it is read
+_MARKS = {
+    codecs.BOM_UTF8: "utf-8",
+    codecs.BOM_UTF32_LE: "utf-32",
+    codecs.BOM_UTF16_LE: "utf-16",
+    codecs.BOM_UTF16_BE: "utf-16",
+}
 _SEPARATORS = (";", "\t", ",", "|", " ")  # where several are there, the first one
 _NAMES = {";": "semicolons", "\t": "tabs", ",": "commas", "|": "bars", " ": "spaces"}
 _NUMBER = re.compile(r"[+-]?(\d+[.,]?\d*|[.,]\d+)([eE][+-]?\d+)?|[+-]?(nan|inf)", re.IGNORECASE)
@@ -120,7 +125,9 @@ def read_table_text(path: Path) -> TextTable:
 
 def _without_comments(lines: Sequence[str]) -> tuple[list[str], list[str], str]:
     """The lines of the table, the comments before it, and what a line `sep=;` says ('' if there is none)."""
-    kept, comments, separator = [], [], ""
+    kept: list[str] = []
+    comments: list[str] = []
+    separator = ""
     for line in lines:
         if not line.strip():
             continue
@@ -153,13 +160,12 @@ def _parse(path: Path, lines: list[str], separator: str, header: list[str] | Non
     """Raises BadRecording naming the first row that is not as long as the header; a cut last one is left out."""
     remarks = []
     width = len(header) if header else len(split_line(lines[0], separator))
-    last = split_line(lines[-1], separator)
-    if not ended and len(lines) > 1 and (len(last) < width or not all(map(_whole, last))):
+    if not ended and len(lines) > 1 and _is_cut(split_line(lines[-1], separator), split_line(lines[0], separator)):
         remarks.append(f"the last row is cut ({lines[-1][:40]!r}) and was left out")
         lines = lines[:-1]
-    if header and all(line.rstrip().endswith(separator) for line in lines) and separator.strip():
-        if len(split_line(lines[0], separator)) == width + 1:  # each row ends with a separator, the header does not
-            header, width = [*header, ""], width + 1
+    longer = len(split_line(lines[0], separator)) == width + 1
+    if header and longer and separator.strip() and all(line.rstrip().endswith(separator) for line in lines):
+        header, width = [*header, ""], width + 1  # each row ends with a separator, the header does not
     decimal_comma = separator != "," and any(map(_DECIMAL_COMMA.fullmatch, split_line(lines[0], separator)))
     decimal_comma = decimal_comma or (separator != "," and _any_decimal_comma(lines, separator))
     names = [str(n) for n in range(width)]
@@ -188,6 +194,13 @@ def _any_decimal_comma(lines: Sequence[str], separator: str) -> bool:
     text = separator.join(lines)
     comma = rf"(?:^|{re.escape(separator)})\s*[+-]?\d*,\d"
     return re.search(comma, text) is not None and re.search(comma.replace(r",\d", r"\.\d"), text) is None
+
+
+def _is_cut(last: Sequence[str], first: Sequence[str]) -> bool:
+    """Whether a last line without an end lacks cells that the first has, or ends in the middle of a number."""
+    return len(last) < len(first) or any(
+        _whole(one) and not _whole(other) for one, other in zip(first, last, strict=False)
+    )
 
 
 def _whole(cell: str) -> bool:

@@ -12,7 +12,20 @@ import numpy.typing as npt
 from snn_fusion.errors import BadRecording
 
 G = 9.80665  # m/s^2
-_ACCELERATION = ("m/s^2", "m/s2", "m/s**2", "m/s/s", "ms^-2", "m s^-2", "m*s^-2", "ms-2", "m s-2", "m.s-2", "m.s^-2", "mps2")
+_ACCELERATION = (
+    "m/s^2",
+    "m/s2",
+    "m/s**2",
+    "m/s/s",
+    "ms^-2",
+    "m s^-2",
+    "m*s^-2",
+    "ms-2",
+    "m s-2",
+    "m.s-2",
+    "m.s^-2",
+    "mps2",
+)
 _UNITS: dict[str, tuple[str, float]] = {
     **dict.fromkeys(_ACCELERATION, ("m/s^2", 1.0)),
     **dict.fromkeys(("g", "g0", "gn"), ("m/s^2", G)),
@@ -66,7 +79,7 @@ def microseconds(
     if unit is None:
         unit = epoch or _usual_unit(step)
         if unit is None:
-            problem = f"{name}: steps of {step:g} in no unit give {USUAL_HZ[0]:g} to {USUAL_HZ[1]:g} samples a second"
+            problem = f"{name}: its unit is not said, and steps of {step:g} are usual in none of {', '.join(EPOCH)}"
             raise BadRecording(path, problem, "say the unit: t_us, t_ms, t_s or t_ns")
         return _scaled(path, name, time, unit), f"{name}: taken as {unit}, by {'its date' if epoch else 'its steps'}"
     rate = 1e6 / (step * TIME_UNITS[unit]) if step > 0 else 0.0
@@ -91,9 +104,10 @@ def _scaled(
     if len(time) and float(np.abs(time).max()) * TIME_UNITS[unit] > MAX_US:
         row = int(np.argmax(np.abs(time)))
         raise BadRecording(path, f"{name}: row {row + 1} is {time[row]}, beyond any clock")
-    if time.dtype == np.int64:
-        return time // 1000 if unit == "ns" else time * int(TIME_UNITS[unit])
-    return np.rint(time * TIME_UNITS[unit]).astype(np.int64)
+    if time.dtype != np.int64:
+        return np.rint(time * TIME_UNITS[unit]).astype(np.int64)
+    whole = time.astype(np.int64, copy=False)
+    return whole // 1000 if unit == "ns" else whole * int(TIME_UNITS[unit])
 
 
 def name_and_unit(text: str) -> tuple[str, str]:

@@ -53,9 +53,7 @@ def whole_wave(path: Path, data: bytes) -> Wave:
     raise BadRecording(path, f"damaged: more than {MAX_CHUNKS} chunks before the sound")
 
 
-def _wave(
-    path: Path, data: bytes, order: str, form: bytes, sound: tuple[bytes, str], remarks: list[str]
-) -> Wave:
+def _wave(path: Path, data: bytes, order: str, form: bytes, sound: tuple[bytes, str], remarks: list[str]) -> Wave:
     if len(form) < 16:
         raise BadRecording(path, "damaged: no whole fmt chunk before the sound")
     body, remark = sound
@@ -75,9 +73,7 @@ def _chunk(order: str, name: bytes, body: bytes) -> bytes:
     return name + struct.pack(f"{order}I", len(body)) + body + b"\0" * (len(body) % 2)
 
 
-def _sound(
-    path: Path, data: bytes, order: str, start: int, length: int, long_form: int | None
-) -> tuple[bytes, str]:
+def _sound(path: Path, data: bytes, order: str, start: int, length: int, long_form: int | None) -> tuple[bytes, str]:
     """The bytes of the data chunk that begins at `start`, and a remark if its length was not to be believed."""
     promised = long_form if long_form is not None and length == 0xFFFFFFFF else length
     there = len(data) - start

@@ -60,7 +60,8 @@ def encode_all(
 
 
 def _key(job: Job, encoder: str, seed: int) -> str:
-    return digest(encoder, job.ref.sha256, [job.copy, seed] if job.copy else [0])
+    read_as = [job.ref.size, job.ref.columns] if job.ref.size or job.ref.columns else []
+    return digest(encoder, job.ref.sha256, [job.copy, seed] if job.copy else [0], *read_as)
 
 
 def _shards(cache: Path, encoder: str) -> list[Path]:

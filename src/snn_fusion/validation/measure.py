@@ -23,9 +23,10 @@ HELD = 3  # samples in a row at a channel's extreme; coarsely quantised slow mov
 
 
 def measure_recording(root: Path, ref: Ref, sense: Sense) -> dict[str, Measurement]:
-    """`measure` of a file, or `error` with the reader's complaint if it cannot be read."""
+    """`measure` of a file and its reader's `remarks`, or `error` with its complaint if it cannot be read."""
     try:
-        return {"error": None, **measure(load(root, ref, sense))}
+        signal = load(root, ref, sense)
+        return {"error": None, "remarks": "; ".join(signal.remarks) or None, **measure(signal)}
     except BadRecording as error:
         return {"error": error.problem}
 

@@ -12,6 +12,7 @@ from typing import Any
 from snn_fusion.validation.assess import Assessment, Bad
 from snn_fusion.validation.checks import Outcome
 from snn_fusion.validation.drift import Drift
+from snn_fusion.validation.tables import Measurements
 from snn_fusion.workspace import write_atomic
 
 
@@ -27,9 +28,20 @@ def write_results(folder: Path, found: Assessment) -> None:
         "expectations": [_outcome(o) for o in found.outcomes],
         "drift": [_drift(d) for d in found.drifts],
         "quarantined": len(found.quarantined),
+        "remarks": _remarks(found.measurements),
     }
     write_atomic(folder / "validation.json", json.dumps(plain, indent=1))
     write_atomic(folder / "quarantine.csv", _quarantine(found.quarantined))
+
+
+def _remarks(measurements: Measurements) -> list[dict[str, Any]]:
+    """Every recording that was read although its file was not as it should be, and how."""
+    return [
+        {"id": record["id"], "sense": sense, "file": record["file"], "remarks": str(record["remarks"]).split("; ")}
+        for sense, records in measurements.items()
+        for record in records
+        if record.get("remarks")
+    ]
 
 
 def _outcome(outcome: Outcome) -> dict[str, Any]:

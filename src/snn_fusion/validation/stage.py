@@ -11,6 +11,7 @@ from snn_fusion.config import Params
 from snn_fusion.data.dataset import SYNTHETIC, apply_split, at_most, join_by_label, select_sources
 from snn_fusion.data.manifest import SPLITS, Row, read_manifest, write_manifest
 from snn_fusion.data.recording import Sense
+from snn_fusion.data.summary import kinds_of_remarks
 from snn_fusion.errors import BadInput
 from snn_fusion.validation.assess import (
     Assessment,
@@ -106,7 +107,7 @@ def _validate(params: Params, ws: Workspace, out: Path) -> dict[str, Any]:
         quarantined=bad,
         drifts=_drifts(params, ws, out, measurements, good),
         problems=problems,
-        notes=[SYNTHETIC_NOTE] if any(row.source == SYNTHETIC for row in rows) else [],
+        notes=[*([SYNTHETIC_NOTE] if any(row.source == SYNTHETIC for row in rows) else []), *_remarks(measurements)],
         joined={split: sum(row.split == split for row in joined) for split in SPLITS} if joined else {},
     )
     write_results(out, found)
@@ -124,6 +125,12 @@ def _validate(params: Params, ws: Workspace, out: Path) -> dict[str, Any]:
         "warnings": found.warnings,
         "report": str(Path("validated", "validation.html")),
     }
+
+
+def _remarks(measurements: Measurements) -> list[str]:
+    """A warning for each kind of remark that the readers made."""
+    records = [record for of in measurements.values() for record in of if record.get("remarks")]
+    return kinds_of_remarks((str(record["file"]), str(record["remarks"]).split("; ")) for record in records)
 
 
 def _validator() -> Validator:
