@@ -105,7 +105,7 @@ def test_a_damaged_segment_leaves_its_neighbours_whole(tmp_path: Path) -> None:
 @pytest.mark.parametrize("make", [lambda p: p.mkdir(), lambda p: (p / "photos").mkdir(parents=True)])
 def test_a_folder_without_recordings_says_what_is_expected(tmp_path: Path, make: object) -> None:
     make(tmp_path / "empty")  # type: ignore[operator]
-    with pytest.raises(BadInput, match=r"no recordings in this folder \(expected recordings\.csv, fsdd/recordings"):
+    with pytest.raises(BadInput, match=r"no recordings in this folder \(expected recordings\.csv, class folders"):
         read_folder(tmp_path / "empty")
 
 

@@ -267,7 +267,7 @@ def test_a_disk_without_room_is_named_and_the_earlier_recordings_stay(cli: Cli, 
     cli.import_here(write_mirror(tmp_path / "mirror"))
     before = tree_digest(cli.ws.path("recordings"))
     own = write_own(tmp_path / "lab")
-    write_imu(own / "touch" / "0.csv", "t_us,a[1]\n" + "".join(f"{n},0\n" for n in range(20_000)))
+    write_imu(own / "touch" / "0.csv", "t_us,a[1]\n" + "".join(f"{n * 1000},0\n" for n in range(20_000)))
 
     def no_room() -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))

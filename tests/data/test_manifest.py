@@ -15,7 +15,14 @@ from tests.data.small_files import write_wav
 ROWS = [
     Row("a/1", "yes", "train", "a", {"audio": Ref("a/x#1.wav", "00", "ann")}),
     Row(
-        "a/2", "no", "test", "a", {"events": Ref("a/2.bin", "11", "", (64, 48)), "imu": Ref("a/2.tra#0003", "22", "b")}
+        "a/2",
+        "no",
+        "test",
+        "a",
+        {
+            "events": Ref("a/2.bin", "11", "", (64, 48)),
+            "imu": Ref("a/2.tra#0003", "22", "b", None, "t[s]=time", ("a remark",)),
+        },
     ),
 ]
 
@@ -31,7 +38,8 @@ def test_columns_are_the_documented_ones_and_absent_senses_are_null(tmp_path: Pa
     write_manifest(tmp_path / "m.parquet", ROWS)
     table = pq.read_table(tmp_path / "m.parquet")
     senses = [f"{sense}_{part}" for sense in ("audio", "events", "imu") for part in ("path", "sha256", "subject")]
-    assert table.column_names == ["id", "label", "split", "source", *senses, "events_width", "events_height"]
+    added = ["imu_columns", "audio_remarks", "events_remarks", "imu_remarks"]
+    assert table.column_names == ["id", "label", "split", "source", *senses, "events_width", "events_height", *added]
     assert table["audio_path"].to_pylist() == ["a/x#1.wav", None]
 
 

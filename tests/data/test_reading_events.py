@@ -181,9 +181,10 @@ def test_aedat4_events_that_go_back_in_time_are_refused(tmp_path: Path, codec: s
 def test_aedat4_times_before_zero_are_refused(tmp_path: Path) -> None:
     data = in_order("a.aedat4", None, tmp_path)
     first = data.index(struct.pack("<q", int(camera_events()["t"][0])))
-    data[first : first + 8] = struct.pack("<q", -5)
+    for n, t in enumerate(camera_events()["t"].tolist()):
+        data[first + 16 * n : first + 16 * n + 8] = struct.pack("<q", t - 5_100_000)
     (tmp_path / "b.aedat4").write_bytes(data)
-    with pytest.raises(BadRecording, match="t: event 0 is at -5 us"):
+    with pytest.raises(BadRecording, match="t: event 0 is at -99179 us"):
         read(tmp_path / "b.aedat4", "events")
 
 
@@ -239,15 +240,15 @@ def test_evt3_vectors_give_an_event_a_bit_with_the_time_of_their_word(tmp_path: 
 def test_evt3_vectors_that_leave_the_sensor_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "a.raw"
     path.write_bytes(evt3_bytes(0x8001, 0x6005, 0x0003, 0x303E, 0x4007))
-    with pytest.raises(BadRecording, match="x: 1 events lie outside the 64 x 48 sensor"):
+    with pytest.raises(BadRecording, match="x: event 2 has 64, outside the 64 x 48 sensor"):
         read(path, "events")
 
 
-@pytest.mark.parametrize("header", [b"% evt 2.1\n", b"% format EVT21;height=48;width=64\n"])
-def test_evt_2_1_is_refused_with_a_remedy(tmp_path: Path, header: bytes) -> None:
+@pytest.mark.parametrize("header", [b"% evt 4.0\n", b"% format EVT4;height=48;width=64\n"])
+def test_an_evt_version_that_is_not_known_is_refused_with_a_remedy(tmp_path: Path, header: bytes) -> None:
     path = tmp_path / "a.raw"
     path.write_bytes(header + b"% geometry 64x48\n" + bytes(16))
-    with pytest.raises(BadRecording, match=r"EVT version '2\.?1' cannot be read \(convert it to EVT2 or EVT3\)"):
+    with pytest.raises(BadRecording, match=r"EVT version '4' cannot be read \(convert it to EVT2 or EVT3\)"):
         read(path, "events")
 
 

@@ -71,7 +71,7 @@ def test_a_flac_that_promises_four_thousand_million_samples_is_called_damaged(tm
     data = bytearray(path.read_bytes())
     data[22:26] = struct.pack(">I", 4_000_000_000)
     path.write_bytes(data)
-    with pytest.raises(BadRecording, match=r"a\.flac: not readable as audio: the file is damaged or cut short"):
+    with pytest.raises(BadRecording, match=r"a\.flac: not readable as FLAC: the file is damaged or cut short"):
         read(path, "audio")
 
 
@@ -90,7 +90,7 @@ def test_a_rate_that_no_microphone_has_is_refused_with_the_range(tmp_path: Path,
     [
         (b"", "zero length: the file is empty"),
         (b"RIFF\x04\0\0\0WAVE", "truncated: no data chunk in 12 bytes"),
-        (b"ID3 this is something else", "not a WAV file: begins with b'ID3 '"),
+        (b"this is something else", "not a WAV file: begins with b'this'"),
     ],
 )
 def test_what_is_no_wav_is_refused(tmp_path: Path, content: bytes, message: str) -> None:
@@ -116,5 +116,5 @@ def test_nan_and_infinity_are_named_with_their_sample(tmp_path: Path, value: flo
 
 
 def test_unknown_suffix_lists_the_known_ones(tmp_path: Path) -> None:
-    with pytest.raises(BadRecording, match=r"unknown suffix '\.mp3' for audio \(known: \.wav, \.flac\)"):
-        read(tmp_path / "a.mp3", "audio")
+    with pytest.raises(BadRecording, match=r"unknown suffix '\.xyz' for audio \(known: \.wav, \.flac, \.mp3, "):
+        read(tmp_path / "a.xyz", "audio")

@@ -78,7 +78,11 @@ HEAD = "id,label,split,audio\n"
         (HEAD + "one,,train,a.wav\n", "row 2: label", "is empty (every recording needs its label)"),
         (HEAD + ",yes,train,a.wav\n", "row 2: id", "is empty"),
         (HEAD + "one,yes,train,b.wav\n", "row 2: audio", "no such file 'b.wav' (paths are relative to"),
-        (HEAD + "one,yes,train,a.mp3\n", "row 2: audio", "'a.mp3' has the unknown suffix '.mp3' (known: .wav, .flac)"),
+        (
+            HEAD + "one,yes,train,a.m4a\n",
+            "row 2: audio",
+            "'a.m4a': unknown suffix '.m4a' for audio (convert it: ffmpeg -i",
+        ),
         (HEAD + "one,yes,train,../a.wav\n", "row 2: audio", "path '../a.wav' leads out of the folder"),
         (HEAD + "one,yes,train,/a.wav\n", "row 2: audio", "path '/a.wav' leads out of the folder"),
         (HEAD + "one,yes,train,C:\\a.wav\n", "row 2: audio", r"path 'C:\\a.wav' leads out of the folder"),
@@ -115,7 +119,7 @@ def test_a_wrong_row_is_named_with_row_column_and_value(tmp_path: Path, table: s
         ("id,label,split\none,yes,train\n", "header: no column of a sense"),
         ("id,label,audio,sound\none,yes,a.wav,b\n", "header: unknown column sound"),
         ("id,label,audio,audio\none,yes,a.wav,b\n", "header: column audio is there twice"),
-        ('id,label,audio\n"one,yes,a.wav\n', "not a CSV file in UTF-8"),
+        ('id,label,audio\n"one,yes,a.wav\n', "not a CSV file: unexpected end of data"),
     ],
 )
 def test_a_wrong_header_stops_with_a_remedy(tmp_path: Path, table: str, message: str) -> None:

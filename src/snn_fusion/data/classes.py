@@ -13,7 +13,7 @@ from snn_fusion.data.event_files import is_event_table
 from snn_fusion.data.manifest import Ref, Row
 from snn_fusion.data.readers import READERS, UNREADABLE, unknown_suffix
 from snn_fusion.data.recording import SENSES, Sense
-from snn_fusion.data.table import TEST_SHARE, default_split
+from snn_fusion.data.table import NAME, TEST_SHARE, default_split
 from snn_fusion.data.unipen import SUFFIXES as UNIPEN
 from snn_fusion.errors import BadInput, BadRecording
 
@@ -31,8 +31,8 @@ class _Levels(NamedTuple):
 
 
 def has_classes(root: Path) -> bool:
-    """Whether there are recordings in sub-folders."""
-    return next(_files(root), None) is not None
+    """Whether there are recordings in sub-folders, none of which is a folder with a recordings.csv itself."""
+    return next(root.glob(f"*/{NAME}"), None) is None and next(_files(root), None) is not None
 
 
 def list_classes(root: Path) -> Iterator[Row | BadInput]:

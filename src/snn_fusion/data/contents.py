@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 READABLE_SOUND = ("WAV", "FLAC", "Ogg", "MP3")
@@ -51,4 +52,5 @@ def kind_of(head: bytes) -> str | None:
 
 def convert_sound(path: Path) -> str:
     """The remedy for sound that cannot be read."""
-    return f"convert it: ffmpeg -i {path.name} -ac 1 {path.stem}{'-converted' if path.suffix == '.wav' else ''}.wav"
+    target = f"{path.stem}{'-converted' if path.suffix == '.wav' else ''}.wav"
+    return f"convert it: ffmpeg -i {shlex.quote(path.name)} -ac 1 {shlex.quote(target)}"

@@ -21,9 +21,9 @@ def read_folder(folder: Path) -> tuple[list[Row], list[BadInput]]:
     """All recordings of a folder and, beside them, an error for each one that is damaged.
 
     A folder with a recordings.csv is one source, named as the folder. Without one, `fsdd`, `nmnist` and `pendigits`
-    are looked for as their authors lay them out: all, some, or parts of them, and then class sub-folders. Every file
-    is read once, so that the rows can be loaded. Paths are relative to `folder`. Raises BadInput if there are no recordings, or recordings.csv
-    has no proper header.
+    are looked for as their authors lay them out: all, some, or parts of them; then class sub-folders, which are one
+    source again. Every file is read once, so that the rows can be loaded. Paths are relative to `folder`. Raises
+    BadInput if there are no recordings, or recordings.csv has no proper header.
     """
     if is_source(folder):
         rows, errors = list_source(folder.resolve().name, folder)

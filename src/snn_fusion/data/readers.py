@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from snn_fusion.data.cameras import read_camera
+from snn_fusion.data.contents import convert_sound
 from snn_fusion.data.event_files import read_event_file
 from snn_fusion.data.events import Size
 from snn_fusion.data.motion import read_motion
@@ -59,27 +60,24 @@ READERS: dict[Sense, dict[str, Reader]] = {
 }
 # What people have but no reader reads, and what to do.
 _BAG = "export the events, e.g. with the Python package rosbags, to HDF5 or .npz with arrays t, x, y and p"
-_FFMPEG = "convert it: ffmpeg -i {name} -ac 1 {stem}.wav"
+_OTHER_SOUND = [
+    ".webm",
+    ".mp4",
+    ".m4a",
+    ".aac",
+    ".wma",
+    ".amr",
+    ".3gp",
+    ".mkv",
+    ".mov",
+    ".aif",
+    ".aiff",
+    ".au",
+    ".caf",
+    ".w64",
+]
 UNREADABLE: dict[Sense, dict[str, str]] = {
-    "audio": dict.fromkeys(
-        (
-            ".webm",
-            ".mp4",
-            ".m4a",
-            ".aac",
-            ".wma",
-            ".amr",
-            ".3gp",
-            ".mkv",
-            ".mov",
-            ".aif",
-            ".aiff",
-            ".au",
-            ".caf",
-            ".w64",
-        ),
-        _FFMPEG,
-    ),
+    "audio": dict.fromkeys(_OTHER_SOUND, ""),  # by ffmpeg
     "events": dict.fromkeys((".bag", ".db3", ".mcap"), _BAG),
     "imu": {".xlsx": "save it as CSV", ".xls": "save it as CSV", ".json": "save it as CSV or Parquet"},
 }
@@ -102,8 +100,9 @@ def unknown_suffix(name: str, sense: Sense) -> tuple[str, str]:
     """What is wrong with a file's name, and the remedy."""
     path, known = Path(name), ", ".join(READERS[sense])
     problem = f"unknown suffix {path.suffix!r} for {sense}"
-    if remedy := UNREADABLE[sense].get(path.suffix.lower()):
-        return problem, f"{remedy.format(name=path.name, stem=path.stem)}; known: {known}"
+    remedy = UNREADABLE[sense].get(path.suffix.lower())
+    if remedy is not None:
+        return problem, f"{remedy or convert_sound(path)}; known: {known}"
     return problem, f"known: {known}"
 
 

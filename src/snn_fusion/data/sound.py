@@ -98,7 +98,8 @@ def _check_ogg(path: Path) -> None:
     """libsndfile silently shortens a truncated Ogg stream, or finds nothing in it."""
     data = path.read_bytes()
     last = data.rfind(b"OggS")
-    if len(data) < last + 6 or not data[last + 5] & 4:
+    lengths = data[last + 27 : last + 27 + data[last + 26]] if len(data) > last + 26 else b""
+    if not lengths or len(data) < last + 27 + len(lengths) + sum(lengths) or not data[last + 5] & 4:
         raise BadRecording(path, "truncated: the last page of the Ogg stream is missing", convert_sound(path))
 
 
