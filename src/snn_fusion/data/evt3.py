@@ -86,8 +86,8 @@ def _latest(holds: npt.NDArray[np.bool_]) -> Ints:
 def _times(kind: Words, value: Ints) -> Ints:
     """Time (us) after each word, -1 before the first TIME_HIGH.
 
-    A TIME_LOW that steps from its last quarter to its first under one TIME_HIGH has wrapped before the sensor sent
-    the next TIME_HIGH, which then confirms it. Any other step back is left, so that disorder is seen.
+    A TIME_LOW that steps back into its first quarter under one TIME_HIGH has wrapped before the sensor sent the next
+    TIME_HIGH, which then confirms it: if it does not, time goes back there. Other steps back are left as they are.
     """
     is_high, is_low = kind == HIGH, kind == LOW
     if not is_high.any():
@@ -110,7 +110,7 @@ def _carries(segment: Ints, is_low: npt.NDArray[np.bool_], value: Ints) -> Ints:
     where = np.flatnonzero(is_low)
     low, of = value[where], segment[where]
     wraps = np.zeros(len(segment), np.int64)
-    wraps[where[1:]] = (low[:-1] >= LAST) & (low[1:] < FIRST) & (of[:-1] == of[1:])
+    wraps[where[1:]] = (low[1:] < low[:-1]) & (low[1:] < FIRST) & (of[:-1] == of[1:])
     total = np.cumsum(wraps)
     begin = np.searchsorted(segment, segment)  # the first word of the same segment
     return total - total[begin] + wraps[begin]
