@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from datetime import timedelta
 from pathlib import Path
 
@@ -10,7 +11,9 @@ from airflow.providers.standard.operators.bash import BashOperator
 from airflow.sdk import Asset, Param, dag, task
 from airflow.sdk.exceptions import AirflowSkipException
 
-CHECKOUT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(Path(__file__).resolve().parent))  # wherever the DAGs are linked to
+from snn_fusion_tasks import CLI, COMMAND, DEFAULTS, MACROS, PARAMS_FILE
+
 NEW_RECORDINGS = Asset("snn_fusion_recordings")  # dags/retrain.py is scheduled by it
 
 
@@ -18,8 +21,9 @@ NEW_RECORDINGS = Asset("snn_fusion_recordings")  # dags/retrain.py is scheduled 
     schedule=None,
     catchup=False,
     max_active_runs=1,
-    description="Bring a folder of recordings in; new ones start retrain",
-    default_args={"owner": "snn-fusion"},
+    description="Bring a folder of recordings in; new ones that it would use start retrain",
+    default_args=DEFAULTS,
+    user_defined_macros=MACROS,
     params={
         "folder": Param(
             type="string",
@@ -34,33 +38,30 @@ NEW_RECORDINGS = Asset("snn_fusion_recordings")  # dags/retrain.py is scheduled 
 ### Import recordings
 
 Copies the recordings of a folder into the workspace, damaged ones set aside with their reasons. If any of them is
-new, the asset `snn_fusion_recordings` is updated, which starts `retrain`. Name the source in `params.yaml`,
-`data.sources`, to train on it.
+new and `data.sources` of the parameters names their source, or has a pattern for it (`lab-*`), the asset
+`snn_fusion_recordings` is updated, which starts `retrain`.
 """,
 )
 def import_recordings():
     import_folder = BashOperator(
         task_id="import_folder",
-        bash_command='exec "${SNN_FUSION_CLI:-.venv/bin/snn-fusion}" import --from "$FOLDER" --quarantine '
-        '--params="$PARAMS_FILE" --json',
-        # In the environment, never in the text of the command: a folder's name cannot become code.
-        env={"FOLDER": "{{ params.folder }}", "PARAMS_FILE": "{{ params.params_file }}"},
-        append_env=True,
-        cwd=str(CHECKOUT),
-        skip_on_exit_code=None,
+        bash_command=f'{CLI} import --from "$FOLDER" --quarantine --params="$PARAMS_FILE" --json',
+        env=PARAMS_FILE | {"FOLDER": "{{ params.folder }}"},
         execution_timeout=timedelta(hours=1),
-        retries=2,
-        retry_delay=timedelta(minutes=1),
-        retry_exponential_backoff=4.0,
+        **COMMAND,
         doc_md="Copy the folder's recordings in: `snn-fusion import --from FOLDER --quarantine`. Safe to run again.",
     )
 
-    @task(outlets=[NEW_RECORDINGS], retries=0, doc_md="Update the asset, or skip when nothing was new.")
-    def announce(result: str) -> int:
-        new = json.loads(result)["new_recordings"]
-        if not new:
+    @task(outlets=[NEW_RECORDINGS], retries=0, doc_md="Update the asset, or skip when a run would use nothing new.")
+    def announce(result: str, outlet_events=None) -> int:
+        found = json.loads(result)
+        used = found["new_in_data_sources"]
+        if not found["new_recordings"]:
             raise AirflowSkipException("no new recordings")
-        return new
+        if not used:
+            raise AirflowSkipException(f"new recordings of sources that data.sources does not name: {found['new']}")
+        outlet_events[NEW_RECORDINGS].extra = {"sources": used, "new_recordings": sum(used.values())}
+        return sum(used.values())
 
     announce(import_folder.output)
 

@@ -3,34 +3,19 @@
 from __future__ import annotations
 
 import json
-import os
+import sys
 from datetime import timedelta
 from pathlib import Path
 
 from airflow.providers.standard.operators.bash import BashOperator
-from airflow.sdk import Param, RetryDecision, RetryPolicy, dag, task
+from airflow.sdk import Param, dag, task
 
-CHECKOUT = Path(__file__).resolve().parent.parent
-RETRIES = int(os.environ.get("SNN_FUSION_RETRIES", "2"))  # a person who waits at a terminal wants 0
-CLI = 'exec "${SNN_FUSION_CLI:-.venv/bin/snn-fusion}" search'
+sys.path.insert(0, str(Path(__file__).resolve().parent))  # wherever the DAGs are linked to
+import snn_fusion_tasks
+from snn_fusion_tasks import COMMAND, DEFAULTS, MACROS, PARAMS_FILE
 
-
-class StopOnBadInput(RetryPolicy):
-    """The CLI exits with 2 on bad input or configuration, which no retry can mend."""
-
-    def evaluate(self, exception, try_number, max_tries, context=None):
-        if str(exception).endswith("exit code 2."):
-            return RetryDecision.fail("bad input or configuration: mend what the log names, then clear the task")
-        return RetryDecision.default()
-
-
-# Parameters travel in the environment, never in the text of a command, so they cannot become code.
-COMMON = {
-    "env": {"PARAMS_FILE": "{{ params.params_file }}", "TRIALS": "{{ params.trials or '' }}"},
-    "append_env": True,
-    "cwd": str(CHECKOUT),
-    "skip_on_exit_code": None,  # a step is done or failed, never skipped
-}
+CLI = f"{snn_fusion_tasks.CLI} search"
+COMMON = {"env": PARAMS_FILE | {"TRIALS": "{{ params.trials or '' }}"}, **COMMAND}
 
 
 def slots(output: str) -> list[int]:
@@ -60,14 +45,8 @@ def slots(output: str) -> list[int]:
             description="How many; left empty, `search.trials` of the parameters file",
         ),
     },
-    default_args={
-        "owner": "snn-fusion",
-        "retries": RETRIES,
-        "retry_delay": timedelta(minutes=1),
-        "retry_exponential_backoff": 4.0,
-        "max_retry_delay": timedelta(minutes=30),
-        "retry_policy": StopOnBadInput(),
-    },
+    default_args=DEFAULTS,
+    user_defined_macros=MACROS,
     tags=["snn-fusion"],
     doc_md="""
 ### Search

@@ -205,7 +205,7 @@ class Workspace:
     def build(
         self,
         stage: str,
-        inputs: Mapping[str, str],
+        inputs: Mapping[str, str] | Callable[[], Mapping[str, str]],
         work: Callable[[Path], dict[str, Any]],
         lock: str = ".lock",
     ) -> dict[str, Any]:
@@ -213,15 +213,17 @@ class Workspace:
 
         `work(out)` writes into an empty folder and returns the stage's result (plain JSON values). Nothing is done
         when the folder in place was made from the same inputs, so a stage may be run twice, also at once; a kill at
-        any moment leaves the earlier folder. `code_digest` belongs into `inputs`. Stages with a `lock` of their own
-        may be at work side by side.
+        any moment leaves the earlier folder. `code_digest` belongs into `inputs`; where it is a function, it is called
+        when the lock is held, so that nothing changes between inputs and work. Stages with a `lock` of their own may
+        be at work side by side.
         """
         with self.lock(stage, lock), disk_errors(self.path(stage)):
             final, building, old = self.path(stage), self.path(".building", stage), self.path(".old", stage)
             self.settle(stage)
+            made_from = dict(inputs() if callable(inputs) else inputs)
             if (final / STAMP).exists():
                 stamp = self.stamp(stage)
-                if stamp["inputs"] == dict(inputs):
+                if stamp["inputs"] == made_from:
                     return {**stamp["result"], "up_to_date": True}
             remove_tree(building)
             remove_tree(old)
@@ -229,7 +231,7 @@ class Workspace:
             old.parent.mkdir(parents=True, exist_ok=True)
             try:
                 result = work(building)
-                stamp = {"inputs": dict(inputs), "digest": tree_digest(building), "result": result}
+                stamp = {"inputs": made_from, "digest": tree_digest(building), "result": result}
                 write_atomic(building / STAMP, json.dumps(stamp, indent=1))
             except BaseException:
                 remove_tree(building)

@@ -37,7 +37,14 @@ if [ "$1 $2" = "search plan" ]; then
     echo '{"slots": [0, 1, 2]}'
     exit
 fi
-echo '{"new_recordings": '"${NEW:-0}"', "up_to_date": false}'
+case "$2" in
+--target=${UNAVAILABLE:-nothing})
+    echo '{"target": "a chip", "unavailable": "its SDK is not installed"}'
+    exit
+    ;;
+esac
+NONE='{}'
+echo '{"new_recordings": '"${NEW:-0}"', "new": {"lab": '"${NEW:-0}"'}, "new_in_data_sources": '"${USED:-$NONE}"'}'
 """
 
 Drive = Callable[..., Any]

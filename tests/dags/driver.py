@@ -11,13 +11,20 @@ from pathlib import Path
 from typing import Any
 
 from airflow.dag_processing.dagbag import DagBag
+from airflow.models.asset import AssetEvent
+from airflow.sdk import RetryDecision
+from airflow.utils.session import create_session
+from sqlalchemy import select
 
 # Between two looks at what can run, `dag.test()` sleeps for a second.
 time.sleep = lambda seconds, sleep=time.sleep: sleep(min(seconds, 0.05))  # type: ignore[assignment, misc]
 DAGS = Path(__file__).resolve().parents[2] / "dags"
+# Nobody waits for minutes here; which they are, `delays` tells.
+QUICK = RetryDecision.retry(timedelta(seconds=0.1))
 
 
 def bag() -> DagBag:
+    sys.modules.pop("snn_fusion_tasks", None)  # which reads the environment
     found = DagBag(dag_folder=DAGS)
     assert not found.import_errors, found.import_errors
     return found
@@ -46,7 +53,7 @@ def _describe(dag: Any) -> dict[str, Any]:
                 "doc": task.doc_md,
                 "owner": task.owner,
                 "retries": task.retries,
-                "backoff": task.retry_exponential_backoff,
+                "stops_on_bad_input": type(task.retry_policy).__name__ == "StopOnBadInput",
                 "timeout": task.execution_timeout.total_seconds() if task.execution_timeout else None,
                 "command": getattr(task, "bash_command", None),
                 "downstream": sorted(task.downstream_task_ids),
@@ -65,15 +72,42 @@ def run(dag: str, conf: dict[str, Any], variables: dict[str, str]) -> dict[str, 
     found = bag().dags[dag]
     for task in found.tasks:
         task.retry_delay = timedelta(seconds=0.1)
-        task.retry_exponential_backoff = 0
+        if task.retry_policy:
+            _hasten(task.retry_policy)
     finished = found.test(run_conf=conf)
     for name in variables:
         del os.environ[name]
     return {
         "state": finished.state,
         "tasks": {_name(ti): ti.state for ti in finished.get_task_instances()},
+        "shown": {_name(ti): ti.rendered_map_index for ti in finished.get_task_instances()},
+        "events": [event.extra for event in _events(finished)],
         "calls": calls.read_text().splitlines()[before:],
     }
+
+
+def _hasten(policy: Any) -> None:
+    decide = type(policy).evaluate
+
+    def evaluate(*arguments: Any, **named: Any) -> RetryDecision:
+        decision = decide(policy, *arguments, **named)
+        return QUICK if decision.action == QUICK.action else decision
+
+    policy.evaluate = evaluate
+
+
+def _events(finished: Any) -> list[Any]:
+    """The updates of assets by this run."""
+    with create_session() as session:
+        return list(session.scalars(select(AssetEvent).where(AssetEvent.source_run_id == finished.run_id)))
+
+
+def delays(name: str, tries: list[list[int]], retries: int) -> list[float | None]:
+    """Minutes until the next try, as the policy of a DAG's tasks decides after each (try, most tries)."""
+    os.environ["SNN_FUSION_RETRIES"] = str(retries)
+    policy = bag().dags[name].tasks[0].retry_policy
+    decided = [policy.evaluate(RuntimeError("killed"), *one).retry_delay for one in tries]
+    return [delay.total_seconds() / 60 if delay else None for delay in decided]
 
 
 def _name(ti: Any) -> str:

@@ -31,7 +31,7 @@ def test_dag_files_import_airflow_and_the_standard_library_only(file: Path) -> N
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0
             imported.add(str(node.module).split(".")[0])
-    assert imported <= {"airflow", *sys.stdlib_module_names}
+    assert imported <= {"airflow", "snn_fusion_tasks", *sys.stdlib_module_names}
 
 
 def test_dags_are_whole_documented_and_limited(drive_once: Drive) -> None:
@@ -46,7 +46,7 @@ def test_dags_are_whole_documented_and_limited(drive_once: Drive) -> None:
             assert task["owner"] == "snn-fusion"
             if task["command"]:
                 assert task["timeout"], f"{name} has no time limit"
-                assert task["backoff"] > 1
+                assert task["retries"] == 0 and task["stops_on_bad_input"], name  # 0: as the driver asks for
                 assert "{{" not in task["command"], f"{name}: a parameter in the text of a command could become code"
     check_retrain(found["dags"]["retrain"])
     assert found["dags"]["import_recordings"]["tasks"]["announce"]["outlets"] == ["snn_fusion_recordings"]
@@ -63,6 +63,7 @@ def check_retrain(retrain: dict[str, Any]) -> None:
     assert retrain["tasks"]["gate"]["downstream"] == []
 
 
+UNKNOWN: dict[str, dict[str, str]] = {"retrain": {}, "import_recordings": {"folder": "x"}, "search": {}}
 HOSTILE = """x"; touch owned; echo $(touch owned) `touch owned` '\""""
 
 
@@ -85,7 +86,13 @@ def runs(drive_once: Drive) -> dict[str, Any]:
             "search trial 1": ["search", {}, {"FAIL_AT": "search trial 1"}],
             "search trial": ["search", {}, {"FAIL_AT": "search trial"}],
             "search best": ["search", {}, {"FAIL_AT": "search best"}],
-            "new": ["import_recordings", {"folder": "a folder"}, {"NEW": "3"}],
+            "new": ["import_recordings", {"folder": "a folder"}, {"NEW": "3", "USED": '{"lab": 3}'}],
+            "new, not used": ["import_recordings", {"folder": "a folder"}, {"NEW": "3"}],
+            "bad folder": ["import_recordings", {"folder": "x"}, {**again, "FAIL_WITH": "2"}],
+            "bad search": ["search", {}, {"SNN_FUSION_RETRIES": "2", "FAIL_AT": "search plan", "FAIL_WITH": "2"}],
+            "not installed": ["retrain", {}, {"UNAVAILABLE": "akida"}],
+            "nothing installed": ["retrain", {}, {"UNAVAILABLE": "*"}],
+            **{f"unknown {name}": [name, {**conf, "sppeakers": 1}, {}] for name, conf in UNKNOWN.items()},
         },
     )
 
@@ -126,6 +133,41 @@ def test_bad_input_is_not_tried_again_and_anything_else_is(runs: dict[str, Any])
     assert len(runs["anything else"]["calls"]) == 3
 
 
+def test_bad_input_stops_every_dag_at_once(runs: dict[str, Any]) -> None:
+    for name in ("bad folder", "bad search"):
+        assert runs[name]["state"] == "failed" and len(runs[name]["calls"]) == 1
+
+
+def test_retries_come_after_one_and_four_minutes_also_when_a_task_was_cleared(drive_once: Drive) -> None:
+    # Without retries, as the driver is called, the policy still says when the next would be: 2 of them are allowed.
+    for dag in UNKNOWN:
+        assert drive_once("delays", dag, [[1, 2], [2, 2], [5, 6], [6, 6]], 2) == [1, 4, 1, 4]
+
+
+@pytest.mark.parametrize("dag", UNKNOWN)
+def test_a_parameter_that_the_dag_does_not_have_is_refused_before_any_command(runs: dict[str, Any], dag: str) -> None:
+    run = runs[f"unknown {dag}"]
+    assert run["state"] == "failed" and run["calls"] == []
+
+
+def test_a_chip_that_is_not_installed_is_skipped_by_name_and_the_run_is_green(runs: dict[str, Any]) -> None:
+    run, index = runs["not installed"], NAMES.index("akida")
+    assert run["state"] == "success"
+    assert {run["tasks"][f"chip.{stage} {index}"] for stage in CHIP} == {"skipped"}
+    assert {state for name, state in run["tasks"].items() if not name.endswith(f" {index}")} == {"success"}
+    assert [run["shown"][f"chip.tune {i}"] for i in range(len(NAMES))] == list(NAMES)
+    assert [call for call in run["calls"] if "--target=akida " in call] == [
+        "tune --target=akida --json --params=params.yaml"
+    ]
+
+
+def test_a_run_without_any_chip_ends_green(runs: dict[str, Any]) -> None:
+    tasks = runs["nothing installed"]["tasks"]
+    assert runs["nothing installed"]["state"] == "success"
+    assert {tasks[f"chip.{stage} {i}"] for stage in CHIP for i in range(len(NAMES))} == {"skipped"}
+    assert {tasks[stage] for stage in STAGES} == {"success"}
+
+
 def test_a_parameter_reaches_the_command_as_it_is(runs: dict[str, Any]) -> None:
     assert runs["hostile file"]["state"] == "success"
     assert runs["hostile file"]["calls"][1] == f"validate --json --params={HOSTILE}"
@@ -138,9 +180,12 @@ def test_speakers_are_left_out_in_turn_unless_the_run_says_not_to(runs: dict[str
     assert "speakers --json --skip --params=params.yaml" in runs["no speakers"]["calls"]
 
 
-def test_only_new_recordings_start_a_retraining(runs: dict[str, Any]) -> None:
-    assert runs["hostile folder"]["tasks"] == {"import_folder": "success", "announce": "skipped"}
+def test_only_new_recordings_that_a_run_would_use_start_it_and_are_named(runs: dict[str, Any]) -> None:
+    for name in ("hostile folder", "new, not used"):
+        assert runs[name]["tasks"] == {"import_folder": "success", "announce": "skipped"}
+        assert runs[name]["events"] == []
     assert runs["new"]["tasks"] == {"import_folder": "success", "announce": "success"}
+    assert runs["new"]["events"] == [{"sources": {"lab": 3}, "new_recordings": 3}]
 
 
 def test_a_search_maps_a_task_over_each_slot_that_was_planned(runs: dict[str, Any]) -> None:

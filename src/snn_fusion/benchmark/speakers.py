@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Sequence
 from dataclasses import replace
@@ -12,6 +13,7 @@ from urllib.parse import quote
 
 from snn_fusion.benchmark.console import say
 from snn_fusion.config import Params
+from snn_fusion.data.imported import SNAPSHOT, lay_out
 from snn_fusion.data.manifest import Row, read_manifest, write_manifest
 from snn_fusion.errors import BadInput
 from snn_fusion.workspace import STAMP, Workspace, code_digest, digest, remove_tree, write_atomic
@@ -57,10 +59,12 @@ def speakers(params: Params, ws: Workspace, skip: bool = False) -> dict[str, Any
 
 
 def recipe(params: Params, ws: Workspace) -> dict[str, str]:
-    """Digests of all that the networks depend on. Raises BadInput if nothing has been imported."""
+    """Digests of all that the networks depend on. Raises BadInput if nothing has been validated."""
     parts = params.data, params.validation, params.encoding, params.network, params.training, params.seed
     code = code_digest(*CODE, *(f"targets/{one}" for one in CODE_OF_TARGETS))
-    return {"recordings": ws.digest("recordings"), "params": digest(*parts), "code": code}
+    # What the run has validated, not what is imported now: the sources that it uses, as they were.
+    recordings = ws.stamp("validated")["inputs"].get("recordings", "")
+    return {"recordings": recordings, "params": digest(*parts), "code": code}
 
 
 def _speakers(ws: Workspace) -> list[str]:
@@ -84,14 +88,14 @@ def _describe(out: Path, found: list[dict[str, Any]], why: str | None) -> dict[s
 def _without(speaker: str, params: Params, ws: Workspace, made_from: dict[str, str]) -> tuple[Path, dict[str, Any]]:
     """The folder of the network that never heard `speaker`, and what is said of it; made unless it is there.
 
-    The stages before it run in a workspace of their own, with the same recordings and the same cache.
+    The stages before it run in a workspace of their own, with the recordings of the run and the same cache.
     """
     place = Workspace(ws.path("checkpoints", "speakers", _folder_name(speaker)))
     place.root.mkdir(parents=True, exist_ok=True)
+    lay_out(ws, ws.path("validated", SNAPSHOT), place)
     ws.path("cache").mkdir(exist_ok=True)
-    for shared in ("recordings", "cache"):
-        place.path(shared).unlink(missing_ok=True)
-        place.path(shared).symlink_to(ws.path(shared))
+    place.path("cache").unlink(missing_ok=True)
+    place.path("cache").symlink_to(os.path.relpath(ws.path("cache"), place.root))
     data = params.data.model_copy(update={"split": f"leave-out:{speaker}"})
     own = params.model_copy(update={"data": data})
     try:

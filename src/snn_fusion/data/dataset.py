@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import random
 from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
+from fnmatch import fnmatchcase
 
 from snn_fusion.data.manifest import SPLITS, Row
 from snn_fusion.data.recording import SENSES, Sense
@@ -21,20 +22,44 @@ def stands_in(there: Collection[str], sources: Sequence[str]) -> bool:
     return bool(public) and SYNTHETIC in there and not public & set(there)
 
 
-def select_sources(rows: Sequence[Row], sources: Sequence[str]) -> list[Row]:
-    """The rows of these sources, in the order of `rows`.
+def is_pattern(name: str) -> bool:
+    """Whether an entry of `data.sources` stands for every imported source whose name matches it."""
+    return any(mark in name for mark in "*?[")
 
-    Where no public source could be had, import leaves `synthetic` instead, and that stands in for them. Raises
-    BadInput naming a source that is not there.
+
+def matching(there: Iterable[str], sources: Sequence[str]) -> list[str]:
+    """The names among `there` that `data.sources` names, or that match one of its patterns; sorted.
+
+    No pattern matches `synthetic`: what is made up takes part only where it is asked for.
+    """
+    patterns = [one for one in sources if is_pattern(one)]
+    matched = {name for name in there for one in patterns if name != SYNTHETIC and fnmatchcase(name, one)}
+    return sorted(matched | {name for name in there if name in sources})
+
+
+def unmatched(there: Collection[str], sources: Sequence[str]) -> list[str]:
+    """The patterns of `data.sources` that no imported source matches yet."""
+    return [one for one in sources if is_pattern(one) and not matching(there, [one])]
+
+
+def select_sources(rows: Sequence[Row], sources: Sequence[str]) -> list[Row]:
+    """The rows of the sources that `data.sources` names, in the order of `rows`.
+
+    A pattern may match none. Where no public source could be had, import leaves `synthetic` instead, and that stands
+    in for them. Raises BadInput naming a source that is not there, or if there is none at all.
     """
     there = {row.source for row in rows}
     absent = set(PUBLIC) if stands_in(there, sources) else set()
+    imported = f"imported: {', '.join(sorted(there)) or 'nothing'}"
     for name in sources:
-        if name not in there | absent:
+        if not is_pattern(name) and name not in there | absent:
             how = "import" if name in PUBLIC else f"import --from DIR --name {name}"
-            remedy = f"run `snn-fusion {how}`; imported: {', '.join(sorted(there)) or 'nothing'}"
-            raise BadInput("params.yaml: data.sources", f"{name!r} is not imported", remedy)
-    wanted = set(sources) | ({SYNTHETIC} if absent else set())
+            raise BadInput(
+                "params.yaml: data.sources", f"{name!r} is not imported", f"run `snn-fusion {how}`; {imported}"
+            )
+    wanted = {*matching(there, sources), *({SYNTHETIC} if absent else ())}
+    if not wanted:
+        raise BadInput("params.yaml: data.sources", f"no imported source matches {', '.join(sources)}", imported)
     return [row for row in rows if row.source in wanted]
 
 

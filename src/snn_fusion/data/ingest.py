@@ -2,48 +2,32 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
-import json
-import os
 import re
-import shutil
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from snn_fusion.config import Params
-from snn_fusion.data.dataset import SYNTHETIC, select_sources, stands_in
+from snn_fusion.data.dataset import SYNTHETIC, is_pattern, matching, select_sources, stands_in, unmatched
 from snn_fusion.data.fetch import Source, fetch, say, warn_synthetic
 from snn_fusion.data.folder import check_contents, is_source, list_source, sets_of, with_checksums
-from snn_fusion.data.manifest import Row, read_manifest, write_manifest
+from snn_fusion.data.imported import STAGE, Damage, Imported, check_there, collect, read_imported, switch
+from snn_fusion.data.manifest import Row
 from snn_fusion.data.public import PUBLIC_SETS
 from snn_fusion.data.readers import split_member
 from snn_fusion.data.summary import remarks_of, splits_of
 from snn_fusion.data.table import NAME, write_table
 from snn_fusion.errors import BadInput, BadRecordings
-from snn_fusion.workspace import STAMP, Workspace, digest, disk_errors, remove_tree, write_atomic
+from snn_fusion.workspace import Workspace, digest, disk_errors, remove_tree
 
-STAGE = "recordings"
-MANIFEST = "manifest.parquet"
-QUARANTINE = "quarantine.json"
-SOURCES = "sources.json"
 SCHEMA = 1  # of what this stage writes
+FETCHING = ".fetch.lock"  # held while public sets come in, which may take an hour; only another fetch waits
 BLOCK = 1 << 20
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
-
-Damage = dict[str, str]  # source, path, reason
-
-
-@dataclass(frozen=True)
-class Imported:
-    """What the recordings folder holds; paths of rows begin with their source's name."""
-
-    rows: tuple[Row, ...]
-    quarantine: tuple[Damage, ...]
-    origins: Mapping[str, dict[str, Any]]
-    inputs: Mapping[str, str]
 
 
 @dataclass(frozen=True)
@@ -65,23 +49,27 @@ def import_recordings(
 ) -> dict[str, Any]:
     """Import a folder, or every source in `data.sources` that is missing; other sources stay as they are.
 
-    Returns counts. Raises BadRecordings listing every damaged file, unless `quarantine` sets them aside, and BadInput;
-    nothing changes then. A second import waits for the first.
+    Returns counts; `new` has those of recordings that were not there before, `new_in_data_sources` those of them that
+    a run with these parameters would use. Raises BadRecordings listing every damaged file, unless `quarantine` sets
+    them aside, and BadInput; nothing changes then. A second import waits for the first, and none for a stage.
     """
-    with ws.lock("import", ".import.lock"):
+    with ws.lock("import", FETCHING) if source is None else contextlib.nullcontext():
         result = _import(params, ws, source, name, quarantine)
-        imported = _read(ws)
-    there = {row.source for row in imported.rows}
+    imported = read_imported(ws)
+    wanted = params.data.sources
     if source is None:
-        select_sources(imported.rows, params.data.sources)
-    elif unused := sorted(set(result["imported"]) - set(params.data.sources)):
+        select_sources(imported.rows, wanted)
+        for pattern in unmatched(imported.origins, wanted):
+            say(f"data.sources: no source is named {pattern} yet")
+    elif unused := sorted(set(result["imported"]) - set(matching(result["imported"], wanted))):
         result["hint"] = f"add {', '.join(unused)} to data.sources in params.yaml to train on it"
-    stand_in = stands_in(there, params.data.sources)
     result["splits"] = splits_of(imported.rows, result["imported"])
     result["remarks"] = remarks_of(imported.rows, result["imported"])
     for remark in result["remarks"]:
         say(f"remark: {remark}")
-    result["synthetic"] = stand_in or SYNTHETIC in params.data.sources
+    result["new_in_data_sources"] = {n: result["new"][n] for n in matching(result["new"], wanted)}
+    stand_in = stands_in(imported.origins, wanted)
+    result["synthetic"] = stand_in or SYNTHETIC in wanted
     result["folder"] = str(ws.path(STAGE))
     if result["synthetic"]:
         warn_synthetic(stand_in)
@@ -89,26 +77,24 @@ def import_recordings(
 
 
 def _import(params: Params, ws: Workspace, folder: Path | None, name: str | None, quarantine: bool) -> dict[str, Any]:
-    with ws.lock("import"):
-        ws.settle(STAGE)
-    before = _read(ws)
+    collect(ws)
+    before = read_imported(ws)
+    check_there(ws, before)
     if folder is not None:
         sources = _sources_in(folder, name)
     else:
-        sources = fetch(params.data.sources, _up_to_date(before, params.seed), ws, params.seed)
+        names = [one for one in params.data.sources if not is_pattern(one)]
+        sources = fetch(names, _up_to_date(before, params.seed), ws, params.seed)
     try:
         batches = _read_sources(sources, params.seed, quarantine)
-        kept = [n for n in before.origins if n not in {s.name for s in sources}]
-        inputs = {"schema": str(SCHEMA)} | {_input(n): before.inputs[_input(n)] for n in kept}
-        inputs |= {_input(batch.source.name): batch.digest for batch in batches}
-        result = ws.build(STAGE, inputs, lambda out: _write(out, ws.path(STAGE), before, kept, batches))
+        with ws.lock("import", ".import.lock"):
+            result = _take_in(ws, batches)
     finally:
         with disk_errors(ws.root):
             for one in sources:
                 if one.temporary:
                     remove_tree(one.root)
-    if result["up_to_date"]:
-        result["new_recordings"] = 0
+    collect(ws)
     return {"imported": [one.name for one in sources], **result}
 
 
@@ -186,51 +172,63 @@ def _plain(row: Row) -> list[Any]:
     return [row.id, row.label, row.split, senses]
 
 
-def _read(ws: Workspace) -> Imported:
-    """What is imported now; nothing if there was no import."""
-    folder = ws.path(STAGE)
-    if not (folder / STAMP).exists():
-        return Imported((), (), {}, {})
+def _take_in(ws: Workspace, batches: Sequence[Batch]) -> dict[str, Any]:
+    """Copy what was read and is not there yet into folders of its own, and make these current."""
+    before, building = read_imported(ws), ws.path(".building", STAGE)
+    changed = [one for one in batches if before.inputs.get(_input(one.source.name)) != one.digest]
+    if not changed:
+        return _counts(before, before) | {"up_to_date": True}
     try:
-        quarantine = json.loads((folder / QUARANTINE).read_text())
-        origins = json.loads((folder / SOURCES).read_text())
-        missing = [name for name in origins if not (folder / name).is_dir()]
-        if missing:
-            raise OSError(f"no folder {missing[0]}")
-    except (OSError, ValueError) as error:
-        raise BadInput(folder, f"damaged: {error}", f"remove {folder} and import again") from None
-    rows = tuple(read_manifest(folder / MANIFEST))
-    return Imported(rows, tuple(quarantine), origins, ws.stamp(STAGE)["inputs"])
+        with disk_errors(ws.path(STAGE)):
+            remove_tree(building)  # what a kill left
+            now = _merged(before, [(batch, _copied(batch, ws, building)) for batch in changed])
+        result = _counts(before, now)
+        switch(ws, building, now, result)
+    finally:
+        with disk_errors(ws.root):
+            remove_tree(building)
+    return result | {"up_to_date": False}
 
 
-def _write(out: Path, current: Path, before: Imported, kept: Sequence[str], batches: Sequence[Batch]) -> dict[str, Any]:
-    for name in kept:
-        shutil.copytree(current / name, out / name, copy_function=os.link)
-    for batch in batches:
-        _copy_source(batch, out / batch.source.name)
-    names = [*kept, *(batch.source.name for batch in batches)]
-    rows = [row for row in before.rows if row.source in kept]
-    rows += [_placed(row) for batch in batches for row in batch.rows]
-    rows.sort(key=lambda row: (row.source, row.id))
-    quarantine = [one for one in before.quarantine if one["source"] in kept]
-    quarantine += [one for batch in batches for one in batch.quarantine]
-    origins = {n: before.origins[n] for n in kept} | {batch.source.name: batch.origin for batch in batches}
-    write_manifest(out / MANIFEST, rows)
-    write_atomic(out / QUARANTINE, json.dumps(quarantine, indent=1))
-    write_atomic(out / SOURCES, json.dumps(origins, indent=1, sort_keys=True))
+def _copied(batch: Batch, ws: Workspace, building: Path) -> str:
+    """The folder within recordings/ for this content of the source, copied into `building` unless it is there."""
+    name = batch.source.name
+    if ws.path(STAGE, name).exists():  # a run may still read it
+        name = f"{name}@{batch.digest[:12]}"
+    if not ws.path(STAGE, name).exists():
+        _copy_source(batch, building / name)
+    return name
+
+
+def _merged(before: Imported, placed: Sequence[tuple[Batch, str]]) -> Imported:
+    """`before` with these batches in the place of what their sources had; each with its folder in recordings/."""
+    sources = {batch.source.name: batch for batch, _ in placed}
+    kept = before.only(before.origins.keys() - sources)
+    rows = [*kept.rows, *(_placed(row, folder) for batch, folder in placed for row in batch.rows)]
+    return Imported(
+        tuple(sorted(rows, key=lambda row: (row.source, row.id))),
+        (*kept.quarantine, *(one for batch in sources.values() for one in batch.quarantine)),
+        {**kept.origins, **{name: batch.origin for name, batch in sources.items()}},
+        {**kept.inputs, "schema": str(SCHEMA), **{_input(name): batch.digest for name, batch in sources.items()}},
+    )
+
+
+def _counts(before: Imported, now: Imported) -> dict[str, Any]:
     earlier = {_content(row) for row in before.rows}
-    counts = Counter((row.source, sense) for row in rows for sense in row.senses)
+    new = Counter(row.source for row in now.rows if _content(row) not in earlier)
+    counts = Counter((row.source, sense) for row in now.rows for sense in row.senses)
     return {
-        "recordings": len(rows),
-        "new_recordings": sum(_content(row) not in earlier for row in rows),
-        "sources": {n: {s: c for (source, s), c in sorted(counts.items()) if source == n} for n in sorted(names)},
-        "quarantined": len(quarantine),
+        "recordings": len(now.rows),
+        "new_recordings": new.total(),
+        "new": dict(sorted(new.items())),
+        "sources": {n: {s: c for (source, s), c in sorted(counts.items()) if source == n} for n in sorted(now.origins)},
+        "quarantined": len(now.quarantine),
     }
 
 
-def _placed(row: Row) -> Row:
-    """The row as the manifest has it: id and paths begin with the source."""
-    senses = {s: replace(ref, path=f"{row.source}/{ref.path}") for s, ref in row.senses.items()}
+def _placed(row: Row, folder: str) -> Row:
+    """The row as the manifest has it: its id begins with the source, its paths with the source's folder."""
+    senses = {s: replace(ref, path=f"{folder}/{ref.path}") for s, ref in row.senses.items()}
     return replace(row, id=f"{row.source}/{row.id}", senses=senses)
 
 

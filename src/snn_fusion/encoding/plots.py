@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from snn_fusion.config import EncodingParams, Params
+from snn_fusion.data.dataset import matching
 from snn_fusion.data.manifest import Row, load, read_manifest
 from snn_fusion.data.recording import SENSES, Audio, Events, Imu, Sense, Signal
 from snn_fusion.encoding import audio, events
@@ -58,7 +59,7 @@ def _absent(params: Params, ws: Workspace, recording: str, known: list[str]) -> 
     if recording not in imported:
         return BadInput(ws.path("validated"), f"no recording {recording!r}", f"ids look like {', '.join(known[:3])}")
     source = imported[recording].source
-    if source in params.data.sources:
+    if matching([source], params.data.sources):
         remedy = "run `snn-fusion validate`; if that leaves it out, validated/quarantine.csv may say why"
         return BadInput(recording, "imported, but not in the validated data set", remedy)
     remedy = f"add {source} to data.sources in params.yaml and run `snn-fusion validate`"

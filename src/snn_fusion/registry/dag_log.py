@@ -19,7 +19,7 @@ STAGES = (
 )
 # What the DAG calls the tasks of its group, and which of its mapped ones it is.
 TASK = r"\[DAG TEST\] (starting|end) task(?: task)?_id=(?:chip\.)?(\S+)(?: map_index=(-?\d+))?"
-State = Literal["waiting", "running", "retrying", "done", "failed", "not run"]
+State = Literal["waiting", "running", "retrying", "done", "skipped", "failed", "not run"]
 
 
 @dataclass
@@ -77,7 +77,12 @@ class DagLog:
             if stage.state in ("running", "retrying"):
                 self._finish(stage, "failed")
             elif stage.state == "waiting":
-                stage.state = "not run"
+                stage.state = "skipped" if self._of_skipped_chip(stage.name) else "not run"
+
+    def _of_skipped_chip(self, name: str) -> bool:
+        """Airflow skips the later stages of a chip without a word."""
+        stage, _, chip = name.partition(" ")
+        return stage in CHIP and self.stages[f"{CHIP[0]} {chip}"].state == "skipped"
 
     @property
     def failed(self) -> StageRun | None:
@@ -112,7 +117,7 @@ class DagLog:
 
     def _finish(self, stage: StageRun, state: str) -> None:
         stage.seconds = time.monotonic() - stage.started
-        names: dict[str, State] = {"success": "done", "up_for_retry": "retrying"}
+        names: dict[str, State] = {"success": "done", "up_for_retry": "retrying", "skipped": "skipped"}
         stage.state = names.get(state, "failed")
 
 

@@ -20,6 +20,7 @@ MARKS = {
     "waiting": ("·", "dim"),
     "retrying": ("↻", "yellow"),
     "done": ("✓", "green"),
+    "skipped": ("–", "yellow"),
     "failed": ("✗", "bold red"),
     "not run": ("–", "dim"),
 }
@@ -88,6 +89,10 @@ def _seconds(stage: StageRun) -> str:
 def _last_line(stage: StageRun) -> Text:
     if stage.up_to_date:
         return Text("up to date", style="dim")
+    if stage.state == "skipped":
+        return Text(
+            f"skipped: {stage.result.get('unavailable', 'its chip is not installed')}", style="dim", overflow="ellipsis"
+        )
     if stage.state not in ("running", "retrying", "failed") or not stage.output:
         return Text("")
     return Text(stage.output[-1].strip(), style="dim", overflow="ellipsis", no_wrap=True)

@@ -16,6 +16,7 @@ from snn_fusion.errors import BadInput, SnnFusionError
 from snn_fusion.workspace import PACKAGE, Workspace, disk_errors, print_waiting, write_atomic
 
 CHECKOUT = PACKAGE.parents[1]
+PASSED_ON = ("AIRFLOW_CONN_", "AIRFLOW_VAR_", "AIRFLOW__SECRETS__")
 
 
 def program(name: str) -> str:
@@ -26,18 +27,21 @@ def program(name: str) -> str:
 def environment(ws: Workspace, database: Path | None = None) -> dict[str, str]:
     """Environment variables for Airflow in the workspace; settings meant for another Airflow are left out.
 
+    Connections, variables and secrets backends are passed on: those are of the user, not of an Airflow.
     Raises BadInput where the package is installed without its checkout, which holds the DAGs.
     """
     home, dags = ws.path("airflow"), CHECKOUT / "dags"
     if not dags.is_dir():
         raise BadInput(dags, "no such folder", "clone the project and run this from the clone's .venv")
-    inherited = {k: v for k, v in os.environ.items() if not k.startswith("AIRFLOW_")}
+    inherited = {k: v for k, v in os.environ.items() if not k.startswith("AIRFLOW_") or k.startswith(PASSED_ON)}
     return {"SNN_FUSION_CLI": program("snn-fusion"), **inherited} | {
         "AIRFLOW_HOME": str(home),
         "AIRFLOW__CORE__DAGS_FOLDER": str(dags),
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
         "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
-        "AIRFLOW__CORE__PARALLELISM": "2",
+        # Each run has at most two tasks at work, and the pool room for all DAGs: a search does not block a retraining.
+        "AIRFLOW__CORE__PARALLELISM": "6",
+        "AIRFLOW__CORE__MAX_ACTIVE_TASKS_PER_DAG": "2",
         "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{database or home / 'airflow.db'}",
         "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
         "SNN_FUSION_HOME": str(ws.root),

@@ -10,6 +10,7 @@ from typing import Any
 
 from snn_fusion.config import Params
 from snn_fusion.data.dataset import SYNTHETIC
+from snn_fusion.data.imported import SNAPSHOT, SOURCES
 from snn_fusion.data.manifest import DATA_SET, Row, read_manifest
 from snn_fusion.data.recording import SENSES
 from snn_fusion.workspace import Workspace, code_digest, digest, file_digest, project_root
@@ -19,7 +20,7 @@ TESTING_CODE = ("data", "encoding", "network", "benchmark")
 
 @dataclass(frozen=True)
 class DataSet:
-    """The validated recordings and how they were joined. `origins`: each source's, as recordings/sources.json."""
+    """The validated recordings and how they were joined. `origins`: each source's, as it was imported."""
 
     recordings: tuple[Row, ...]
     joined: tuple[Row, ...]
@@ -48,10 +49,9 @@ def read_data_set(ws: Workspace) -> DataSet:
     """The data set in the workspace. Raises BadInput if it has not been validated."""
     ws.stamp("validated")
     recordings, joined = (tuple(read_manifest(ws.path("validated", name))) for name in DATA_SET)
-    try:
-        origins = json.loads(ws.path("recordings", "sources.json").read_text())
-    except FileNotFoundError:
-        origins = {}
+    # recordings/: what was validated before validated/ had a snapshot of it.
+    places = [ws.path("validated", SNAPSHOT, SOURCES), ws.path("recordings", SOURCES)]
+    origins: dict[str, Any] = next((json.loads(one.read_text()) for one in places if one.exists()), {})
     return DataSet(recordings, joined, origins)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,12 +12,11 @@ from typing import IO
 import psutil
 
 
-@contextlib.contextmanager
-def running(
+def launch(
     command: Sequence[str], env: Mapping[str, str], output: int | IO[str] = subprocess.PIPE
-) -> Iterator[subprocess.Popen[str]]:
-    """A process of its own group, stdout and stderr in one stream; ended with its descendants after the block."""
-    process = subprocess.Popen(
+) -> subprocess.Popen[str]:
+    """A process that leads a session of its own, stdout and stderr in one stream."""
+    return subprocess.Popen(
         command,
         env=env,
         stdin=subprocess.DEVNULL,
@@ -26,6 +26,14 @@ def running(
         errors="replace",
         start_new_session=True,
     )
+
+
+@contextlib.contextmanager
+def running(
+    command: Sequence[str], env: Mapping[str, str], output: int | IO[str] = subprocess.PIPE
+) -> Iterator[subprocess.Popen[str]]:
+    """A process as `launch` makes it; ended with its descendants after the block."""
+    process = launch(command, env, output)
     try:
         yield process
     finally:
@@ -53,14 +61,44 @@ def _interrupt(_number: int, _frame: object) -> None:
 
 def end(pid: int, patience_s: float = 5.0) -> None:
     """Terminate a process and its descendants (Airflow gives each task a session); kill what stays after a while."""
-    pids = [pid]
+    end_all(_family(pid), patience_s)
+
+
+def end_all(processes: Sequence[psutil.Process], patience_s: float = 5.0) -> None:
+    """Terminate these processes; kill those that stay after a while, with what they started meanwhile."""
+    family = list(processes)
     for act in (psutil.Process.terminate, psutil.Process.kill):
-        family = [one for parent in pids for one in _family(parent)]
         for one in family:
             with contextlib.suppress(psutil.NoSuchProcess):
                 act(one)
         _, alive = psutil.wait_procs(family, timeout=patience_s)
-        pids = [one.pid for one in alive]
+        family = [one for parent in alive for one in _family(parent.pid)]
+
+
+def started(pid: int) -> float | None:
+    """When a process began, which tells it from a later one with the same number; None if it is gone."""
+    try:
+        process = psutil.Process(pid)
+        return None if process.status() == psutil.STATUS_ZOMBIE else process.create_time()
+    except psutil.NoSuchProcess:
+        return None
+
+
+def left_of(pid: int, since: float) -> list[psutil.Process]:
+    """The process `pid` that began at `since`, if it still runs, the members of its session, and their descendants.
+
+    Of a process that was made the leader of a session (`running` does so). Members outlive a leader that was killed.
+    """
+    now = started(pid)
+    if now is not None and now != since:
+        return []  # another process has the number, and the session is its own
+    found: dict[int, psutil.Process] = {}
+    for one in psutil.process_iter():
+        with contextlib.suppress(OSError, psutil.Error):
+            if os.getsid(one.pid) == pid and one.create_time() >= since:
+                found |= {member.pid: member for member in _family(one.pid)}
+    found.pop(os.getpid(), None)
+    return list(found.values())
 
 
 def _family(pid: int) -> list[psutil.Process]:

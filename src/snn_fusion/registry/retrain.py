@@ -18,6 +18,7 @@ from snn_fusion.errors import SnnFusionError
 from snn_fusion.registry.dag_log import DagLog
 from snn_fusion.registry.dag_progress import show_failure, watching
 from snn_fusion.registry.embedded_airflow import environment, migrate, program
+from snn_fusion.registry.log_files import new_run_log, prune
 from snn_fusion.registry.outcome import outcome
 from snn_fusion.registry.processes import running
 from snn_fusion.workspace import Workspace, disk_errors, print_waiting, project_root
@@ -41,10 +42,12 @@ def retrain(params: Params, ws: Workspace, params_file: Path | None = None, spea
     file = (params_file or project_root() / "params.yaml").resolve()
     with _alone(ws):
         migrate(ws)
-        log_file = ws.path("logs", f"retrain-{datetime.now(UTC):%Y%m%d-%H%M%S}.jsonl")
+        prune(ws)
+        with disk_errors(ws.path("logs")):
+            log_file = new_run_log(ws.path("logs"), f"retrain-{datetime.now(UTC):%Y%m%d-%H%M%S}")
         started, log = time.monotonic(), DagLog()
         exit_code = _run_dag(ws, {"params_file": str(file), "speakers": speakers}, log, log_file)
-    if exit_code or any(stage.state != "done" for stage in log.stages.values()):
+    if exit_code or any(stage.state not in ("done", "skipped") for stage in log.stages.values()):
         _fail(log, log_file)
     return outcome(ws, log, seconds=time.monotonic() - started, log_file=log_file)
 
@@ -59,7 +62,6 @@ def _run_dag(ws: Workspace, conf: dict[str, Any], log: DagLog, log_file: Path) -
     }
     command = [program("airflow"), "dags", "test", "retrain", "--conf", json.dumps(conf)]
     with disk_errors(log_file):
-        log_file.parent.mkdir(parents=True, exist_ok=True)
         copy = log_file.open("w")
     with copy, running(command, env) as process, watching(log) as show:
         for line in process.stdout or ():

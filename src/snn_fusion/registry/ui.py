@@ -7,36 +7,42 @@ import json
 import os
 import secrets
 import socket
-import subprocess
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from rich.console import Console
 
 from snn_fusion.errors import BadInput, SnnFusionError
 from snn_fusion.registry.embedded_airflow import environment, migrate, program
-from snn_fusion.registry.processes import running
+from snn_fusion.registry.log_files import prune
+from snn_fusion.registry.services import Service, Services, end_leftovers
 from snn_fusion.registry.tracking import URI, artifact_root, connect, tracking_uri
-from snn_fusion.workspace import Workspace, disk_errors, write_atomic
+from snn_fusion.workspace import Workspace, disk_errors, print_waiting, write_atomic
 
 HOST = "127.0.0.1"
 USER = "admin"
 START_S = 120.0
+DAY_S = 86_400.0
+LAST = "scheduler"  # started when the others answer
 
 
 def ui(ws: Workspace, airflow_port: int, mlflow_port: int, model: str) -> None:
-    """Start both UIs and stay until Ctrl-C or until one of their processes ends. `model`: the registered model's name.
+    """Start both UIs and stay until Ctrl-C. `model`: the registered model's name.
 
-    Raises BadInput if a port is taken, SnnFusionError if a process ends by itself.
+    A process that ends is started again; those of an earlier `ui` that was killed are ended first. Raises BadInput if
+    a port is taken or another `ui` is at work in this workspace, SnnFusionError if a process does not start.
     """
     own_mlflow = URI not in os.environ
+    for name in end_leftovers(_record(ws), "snn-fusion ui"):
+        print_waiting(f"ended what a killed `snn-fusion ui` had left: {name}")
     ports = {"--airflow-port": airflow_port} | ({"--mlflow-port": mlflow_port} if own_mlflow else {})
     for option, port in ports.items():
         _check_free(option, port)
     migrate(ws)
+    prune(ws)
     password = _password(ws)
     commands = _airflow_commands(airflow_port)
     if own_mlflow:
@@ -57,31 +63,40 @@ def _serve(
     password: str,
 ) -> None:
     console = Console()
-    with contextlib.ExitStack() as stack:
-        started = {}
-        for name, command in commands.items():
-            log = _log(ws, name)
-            with disk_errors(log):
-                log.parent.mkdir(parents=True, exist_ok=True)
-                output = stack.enter_context(log.open("w"))
-            started[name] = stack.enter_context(running(command, env, output))
+    with Services(_record(ws)) as services:
         with console.status("starting"):
-            waiting = [url for url in addresses.values() if url.startswith(f"http://{HOST}:")]
-            deadline = time.monotonic() + START_S
-            while waiting and time.monotonic() < deadline:
-                _check_alive(ws, started)
-                waiting = [url for url in waiting if not _answers(url)]
-                time.sleep(0.3)
-        if waiting:
-            raise SnnFusionError(f"{', '.join(waiting)}: no answer after {START_S:.0f} s; see {_log(ws, '*')}")
+            for name, command in commands.items():
+                if name != LAST:
+                    services.add(Service(name, command, env, _log(ws, name)))
+            local = [url for url in addresses.values() if url.startswith(f"http://{HOST}:")]
+            _wait_for(ws, local, services)
+            # Tasks report to the API server: without it, the first ones would fail.
+            services.add(Service(LAST, commands[LAST], env, _log(ws, LAST)))
+            services.check_alive()
         _announce(ws, console, shown, password)
+        pruned = time.monotonic()
         try:
             while True:
-                _check_alive(ws, started)
+                for said in services.keep_alive():
+                    console.print(said, style="yellow", markup=False, highlight=False, soft_wrap=True)
+                if time.monotonic() - pruned > DAY_S:
+                    prune(ws)
+                    pruned = time.monotonic()
                 time.sleep(1)
         except KeyboardInterrupt:
             console.print("stopping")
             raise
+
+
+def _wait_for(ws: Workspace, urls: Sequence[str], services: Services) -> None:
+    """Until each of them answers. Raises SnnFusionError if a process ends, or after START_S."""
+    waiting, deadline = list(urls), time.monotonic() + START_S
+    while waiting and time.monotonic() < deadline:
+        services.check_alive()
+        waiting = [url for url in waiting if not _answers(url)]
+        time.sleep(0.3)
+    if waiting:
+        raise SnnFusionError(f"{', '.join(waiting)}: no answer after {START_S:.0f} s; see {_log(ws, '*')}")
 
 
 def pages(addresses: Mapping[str, str], model: str) -> dict[str, str]:
@@ -132,6 +147,10 @@ def _settings(ws: Workspace, port: int) -> dict[str, str]:
     }
 
 
+def _record(ws: Workspace) -> Path:
+    return ws.path("airflow", "ui.json")
+
+
 def _password_file(ws: Workspace) -> Path:
     return ws.path("airflow", "passwords.json")
 
@@ -163,15 +182,6 @@ def _check_free(option: str, port: int) -> None:
         except OSError as error:
             remedy = f"end the program that uses it, or choose another: snn-fusion ui {option} {port + 1}"
             raise BadInput(option, f"port {port} cannot be used: {error.strerror}", remedy) from None
-
-
-def _check_alive(ws: Workspace, started: Mapping[str, subprocess.Popen[str]]) -> None:
-    for name, process in started.items():
-        if process.poll() is not None:
-            tail = "\n".join(_log(ws, name).read_text(errors="replace").splitlines()[-20:])
-            raise SnnFusionError(
-                f"{name} ended with exit code {process.returncode}; the end of {_log(ws, name)}:\n{tail}"
-            )
 
 
 def _answers(url: str) -> bool:

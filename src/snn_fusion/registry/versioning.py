@@ -17,6 +17,8 @@ from urllib.parse import urlparse
 import yaml
 
 from snn_fusion.config import Params
+from snn_fusion.data.imported import LOCK as RECORDINGS_LOCK
+from snn_fusion.data.imported import SNAPSHOT, check_pinned, make_current
 from snn_fusion.errors import BadInput, SnnFusionError
 from snn_fusion.registry import versions
 from snn_fusion.registry.lineage import read_data_set
@@ -35,7 +37,7 @@ REMOTE = "SNN_FUSION_DVC_REMOTE"
 LOCK, STAGES, PARAMS = "dvc.lock", "dvc.yaml", "params.yaml"
 RECORDED = (LOCK, STAGES, PARAMS)
 IN_RUN = "dvc"  # folder of the recorded files among the run's artefacts
-IMPORTED = "workspace/recordings"
+IMPORTED, VALIDATED = "workspace/recordings", "workspace/validated"
 TAG = "recordings_md5"
 
 
@@ -50,7 +52,8 @@ def push(params: Params, ws: Workspace) -> dict[str, Any]:
         data = read_data_set(ws).digest
         project = ws.path("dvc", "project")
         _mimic_checkout(project, params, ws)
-        dvc(project, "commit", "--force")  # with --quiet it would not say what is wrong
+        with ws.lock("push", RECORDINGS_LOCK):  # DVC must not see half of an import
+            dvc(project, "commit", "--force")  # with --quiet it would not say what is wrong
         sent = dvc(project, "push").strip().splitlines()
         kept = ws.path("dvc", "locks", data)
         for name in RECORDED:
@@ -74,23 +77,25 @@ def _registered(ws: Workspace) -> dict[str, Any]:
     registered: dict[str, Any] = ws.stamp("registered")["result"]
     if registered["graph_digest"] != ws.path("trained", "graph", "digest").read_text().strip():
         raise BadInput(ws.path("registered"), "is of another network", versions.RUN_FIRST)
-    if ws.stamp("validated")["inputs"].get("recordings") != ws.digest("recordings"):
-        remedy = "run the stages from `validate` to `register`"
-        raise BadInput(ws.path("recordings"), "have changed since they were trained on", remedy)
+    check_pinned(ws)
     return registered
 
 
 def restore_recordings(files: Path, place: Path, ws: Workspace) -> None:
     """Fetch the recordings that the recorded dvc.lock in `files` names into `place`/workspace/recordings.
 
-    Raises SnnFusionError if neither cache nor remote has them.
+    As the run saw them: what was imported while it was at work is there, but not current. Raises SnnFusionError if
+    neither cache nor remote has them.
     """
     with disk_errors(place):
         for name in RECORDED:
             write_atomic(place / name, (files / name).read_bytes())
         (place / "workspace").mkdir(parents=True, exist_ok=True)
         _configure(place, ws)
-    dvc(place, "pull", "--quiet", IMPORTED)
+    dvc(place, "pull", "--quiet", IMPORTED, VALIDATED)
+    restored = Workspace(place / "workspace")
+    make_current(restored, restored.path("validated", SNAPSHOT))
+    remove_tree(restored.path("validated"))
 
 
 def dvc(project: Path, *arguments: str) -> str:

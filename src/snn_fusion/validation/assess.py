@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
 from snn_fusion.config import ImuChannel
 from snn_fusion.data.manifest import Row
 from snn_fusion.data.recording import Sense
-from snn_fusion.errors import BadInput
 from snn_fusion.validation.checks import Outcome
 from snn_fusion.validation.drift import Drift, Profile, Values, bins_of
 from snn_fusion.validation.tables import Measurements, Record
@@ -82,17 +79,12 @@ def find_bad(measurements: Measurements, outcomes: Sequence[Outcome]) -> list[Ba
     ]
 
 
-def bad_at_import(quarantine: Path, sources: set[str]) -> list[Bad]:
-    """What import set aside of these sources (recordings/quarantine.json). Raises BadInput if it cannot be read."""
-    try:
-        listed = json.loads(quarantine.read_text())
-        return [
-            Bad("", one["source"], "", f"{one['source']}/{one['path']}", (f"unreadable: {one['reason']}",))
-            for one in listed
-            if one["source"] in sources
-        ]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise BadInput(quarantine, f"damaged: {error!r}", "run `snn-fusion import` again") from None
+def bad_at_import(quarantine: Sequence[Mapping[str, str]]) -> list[Bad]:
+    """What import set aside (recordings/quarantine.json)."""
+    return [
+        Bad("", one["source"], "", f"{one['source']}/{one['path']}", (f"unreadable: {one['reason']}",))
+        for one in quarantine
+    ]
 
 
 def too_many_bad(rows: Sequence[Row], bad: Sequence[Bad], limit: float) -> list[str]:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from snn_fusion.config import Params
 from snn_fusion.data.dataset import SYNTHETIC, apply_split, at_most, join_by_label, select_sources
-from snn_fusion.data.manifest import SPLITS, Row, read_manifest, write_manifest
+from snn_fusion.data.imported import SNAPSHOT, Imported, check_there, collect, read_imported, write_files
+from snn_fusion.data.manifest import SPLITS, Row, write_manifest
 from snn_fusion.data.recording import Sense
 from snn_fusion.data.summary import kinds_of_remarks
 from snn_fusion.errors import BadInput
@@ -57,18 +58,40 @@ SYNTHETIC_NOTE = "synthetic recordings: numbers from this run say nothing about 
 def validate(params: Params, ws: Workspace) -> dict[str, Any]:
     """Check every recording and the data set; set bad recordings aside; join single senses by label.
 
-    Writes recordings.parquet, joined.parquet, quarantine.csv, validation.json, validation.html and profile.json.
+    Writes recordings.parquet, joined.parquet, quarantine.csv, validation.json, validation.html, profile.json and
+    imported/, which says what was imported of the sources that are used: later stages work on that, whatever is
+    imported meanwhile.
     Raises BadInput if too many recordings are bad or the data set as a whole is unusable; the report of that is
     left in validated-failed/ and the earlier validated/ stays.
     """
-    reference = ws.path(*REFERENCE)
-    inputs = {
-        "recordings": ws.digest("recordings"),
-        "params": digest(params.data, params.validation, _wanted(params), params.seed),
-        "reference": file_digest(reference) if reference.exists() else "",
-        "code": code_digest("validation", "data"),
-    }
-    return ws.build("validated", inputs, lambda out: _validate(params, ws, out))
+    seen: list[Imported] = []
+
+    def inputs() -> dict[str, str]:
+        imported, reference = _used(params, ws), ws.path(*REFERENCE)
+        seen.append(imported)
+        return {
+            "recordings": imported.digest,
+            "params": digest(params.data, params.validation, _wanted(params), params.seed),
+            "reference": file_digest(reference) if reference.exists() else "",
+            "code": code_digest("validation", "data"),
+        }
+
+    result = ws.build("validated", inputs, lambda out: _validate(params, ws, seen[-1], out))
+    collect(ws)
+    return result
+
+
+def _used(params: Params, ws: Workspace) -> Imported:
+    """The imported sources that `data.sources` names, as they are now: what the whole run works on.
+
+    Raises BadInput if nothing was imported, or one of them is not there.
+    """
+    imported = read_imported(ws)
+    if not imported.rows:
+        ws.stamp("recordings")  # says that nothing was imported
+    used = imported.only({row.source for row in select_sources(imported.rows, params.data.sources)})
+    check_there(ws, used)
+    return used
 
 
 def accept_profile(ws: Workspace, profile: Path) -> None:
@@ -85,15 +108,15 @@ def _wanted(params: Params) -> list[tuple[str, str]]:
     return [(c.name, c.unit) for c in params.encoding.imu.channels]
 
 
-def _validate(params: Params, ws: Workspace, out: Path) -> dict[str, Any]:
-    rows = read_manifest(ws.path("recordings", "manifest.parquet"))
-    rows = apply_split(select_sources(rows, params.data.sources), params.data.split)
+def _validate(params: Params, ws: Workspace, imported: Imported, out: Path) -> dict[str, Any]:
+    write_files(out / SNAPSHOT, imported, {})
+    rows = apply_split(imported.rows, params.data.split)
     rows = at_most(rows, params.data.most_per_class, params.seed)
     measurements, validator = measure_rows(ws.path("recordings"), rows, params, meanwhile=_validator)
 
     limits = sense_checks(params)
     outcomes = [o for sense in measurements for o in validator.run(sense, limits[sense], measurements[sense])]
-    early = bad_at_import(ws.path("recordings", "quarantine.json"), {row.source for row in rows})
+    early = bad_at_import(imported.quarantine)
     bad = [*early, *find_bad(measurements, outcomes)]
     good = good_rows(rows, bad)
     labels = {sense: label_records(good, sense) for sense in measurements}

@@ -1,0 +1,66 @@
+"""What the DAGs share: how a command of the CLI becomes a task, when it is tried again, which parameters there are."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from airflow.sdk import RetryDecision, RetryPolicy
+from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+CLI = 'exec "${SNN_FUSION_CLI:-.venv/bin/snn-fusion}"'
+RETRIES = int(os.environ.get("SNN_FUSION_RETRIES", "2"))  # a person who waits at a terminal wants 0
+
+
+class StopOnBadInput(RetryPolicy):
+    """The CLI exits with 2 on bad input or configuration, which no retry repairs; else after 1, 4, 16 minutes."""
+
+    def evaluate(self, exception, try_number, max_tries, context=None):
+        if str(exception).endswith("exit code 2."):
+            return RetryDecision.fail("bad input or configuration: correct what the log names, then clear the task")
+        earlier = RETRIES - (max_tries - try_number) - 1  # retries, since the run began or the task was cleared
+        # Exact, where Airflow's own back-off draws a delay between this and its double.
+        return RetryDecision.retry(timedelta(minutes=4.0 ** min(max(earlier, 0), 3)))
+
+
+DEFAULTS: dict[str, Any] = {
+    "owner": "snn-fusion",
+    "retries": RETRIES,
+    "retry_delay": timedelta(minutes=1),  # where the policy is not asked: the task's process was killed
+    "retry_policy": StopOnBadInput(),
+}
+
+
+def known(params: Mapping[str, Any], dag_run: Any, dag: Any) -> Mapping[str, Any]:
+    """The run's parameters, for templates. A run with one that the DAG does not have fails in its first task."""
+    if unknown := sorted(set(dag_run.conf or {}) - set(dag.params)):
+        raise AirflowFailException(
+            f"unknown parameters: {', '.join(unknown)}; {dag.dag_id} has {', '.join(dag.params)}"
+        )
+    return params
+
+
+MACROS = {"known": known}
+# Parameters travel in the environment, never in the text of a command, so they cannot become code.
+PARAMS_FILE = {"PARAMS_FILE": "{{ known(params, dag_run, dag).params_file }}"}
+COMMAND: dict[str, Any] = {
+    "append_env": True,
+    "cwd": str(CHECKOUT),
+    "skip_on_exit_code": None,  # done or failed; what is skipped says so itself
+}
+
+
+def skip_unavailable(output: str) -> str:
+    """The last line that a command printed; skips the task if it says that the chip's SDK is not there."""
+    try:
+        why = json.loads(output).get("unavailable")
+    except (ValueError, AttributeError):
+        why = None
+    if why:
+        raise AirflowSkipException(why)
+    return output
