@@ -227,6 +227,7 @@ def promote(
 
 
 app.command("push")(cli_versions.push)
+app.command("restore")(cli_versions.restore)
 app.command("reproduce")(cli_versions.reproduce)
 
 
