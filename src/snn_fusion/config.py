@@ -70,6 +70,7 @@ class ValidationParams(Section):
     imu: ImuChecks
     max_class_ratio: Annotated[float, Field(ge=1, allow_inf_nan=False)]
     max_drift: Positive
+    max_offset_s: Positive
 
 
 class AudioCode(Section):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -38,7 +40,8 @@ def test_registry_record_locks_bentos_and_data_come_back_from_the_remote_alone(
     ready: Workspace, params: Params, remote: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     register(params, ready)
-    assert promote(params, ready)["promoted"]
+    push(params, ready)
+    assert promote(params, ready)["promoted"]  # the second push renews what the first one left
     bento = ready.path("bentoml", "bentos", "snn-fusion", "1-abc", "bento.yaml")
     bento.parent.mkdir(parents=True)
     bento.write_text("a bento")
@@ -66,17 +69,9 @@ def test_registry_record_locks_bentos_and_data_come_back_from_the_remote_alone(
     assert requirements.read_bytes() == (ROOT / "requirements.lock").read_bytes()
     assert not (tmp_path / "home").exists()  # nothing was written to the old place
     assert promote(params, new)["reason"] == "version 1 is the champion"
-    assert str(tmp_path / "home").encode() not in database(new).read_bytes()
-
-
-def test_a_second_push_renews_what_a_restore_brings(
-    ready: Workspace, params: Params, remote: Path, tmp_path: Path
-) -> None:
-    register(params, ready)
-    push(params, ready)
-    assert promote(params, ready)["promoted"]
-    push(params, ready)
-    assert restore(params, Workspace(tmp_path / "elsewhere"))["champion"] == "1"
+    with closing(sqlite3.connect(database(new))) as known:
+        places = [uri for (uri,) in known.execute("SELECT artifact_uri FROM runs")]
+    assert places and all(uri.startswith(new.root.as_uri()) for uri in places)
 
 
 def test_a_workspace_that_has_a_registry_is_left_alone(ready: Workspace, params: Params, remote: Path) -> None:

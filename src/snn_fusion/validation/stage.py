@@ -31,6 +31,7 @@ from snn_fusion.validation.checks import (
     sense_checks,
 )
 from snn_fusion.validation.drift import Drift, compare, read_profile, write_profile
+from snn_fusion.validation.plausible import label_tests, offsets
 from snn_fusion.validation.report import html_report
 from snn_fusion.validation.results import write_results
 from snn_fusion.validation.tables import (
@@ -106,6 +107,8 @@ def _validate(params: Params, ws: Workspace, out: Path) -> dict[str, Any]:
         quarantined=bad,
         drifts=_drifts(params, ws, out, measurements, good),
         problems=problems,
+        label_tests=[] if problems else label_tests(ws.path("recordings"), good),
+        offsets=[] if problems else offsets(ws.path("recordings"), good, params.validation.max_offset_s),
         notes=[SYNTHETIC_NOTE] if any(row.source == SYNTHETIC for row in rows) else [],
         joined={split: sum(row.split == split for row in joined) for split in SPLITS} if joined else {},
     )
