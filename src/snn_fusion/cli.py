@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from snn_fusion import cli_keys, cli_serving, cli_targets
+from snn_fusion import cli_keys, cli_serving, cli_targets, cli_versions
 from snn_fusion.cli_common import Json, ParamsFile, read_params, run_stage, show
 from snn_fusion.errors import SnnFusionError
 from snn_fusion.libraries import settle
@@ -226,39 +226,9 @@ def promote(
     run_stage(lambda p, w: promote(p, w, version=version), params, as_json)
 
 
-@app.command()
-def push(params: ParamsFile = None, as_json: Json = False) -> None:
-    """Version the workspace's data and checkpoints with DVC and push them to the remote.
-
-    **Examples**
-
-        snn-fusion push
-    """
-    from snn_fusion.registry.versioning import push
-
-    run_stage(push, params, as_json)
-
-
-@app.command()
-def reproduce(
-    version: Annotated[str, typer.Argument(help="Registered version")],
-    params: ParamsFile = None,
-    as_json: Json = False,
-) -> None:
-    """Rebuild a registered version from its recorded data, commit, parameters and seed, and compare.
-
-    **Examples**
-
-        snn-fusion reproduce 3
-
-        snn-fusion reproduce champion --json
-    """
-    from snn_fusion.registry.reproduce import reproduce
-
-    result = reproduce(read_params(params), Workspace.default(), version=version)
-    show(result, as_json)
-    if not result["same_weights"]:
-        raise typer.Exit(1)
+app.command("push")(cli_versions.push)
+app.command("restore")(cli_versions.restore)
+app.command("reproduce")(cli_versions.reproduce)
 
 
 @app.command()
@@ -328,17 +298,7 @@ def ui(
     ui(Workspace.default(), airflow_port, mlflow_port, read_params(params).registry.model)
 
 
-@app.command("params")
-def show_params(params: ParamsFile = None) -> None:
-    """Check params.yaml and print what is in force.
-
-    **Examples**
-
-        snn-fusion params
-
-        snn-fusion params --params mine.yaml
-    """
-    sys.stdout.write(read_params(params).model_dump_json(indent=1) + "\n")
+app.command("params")(cli_versions.params)
 
 
 def main() -> None:

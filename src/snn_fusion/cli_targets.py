@@ -16,7 +16,9 @@ Target = Annotated[str, typer.Option(help=f"The chip: {TARGETS}.")]
 
 
 def speakers(
-    skip: Annotated[bool, typer.Option("--skip", help="Train nothing: leave the condition out, and say so.")] = False,
+    skip: Annotated[
+        bool, typer.Option("--skip/--train", help="Train nothing: leave the condition out, and say so.")
+    ] = False,
     params: ParamsFile = None,
     as_json: Json = False,
 ) -> None:

@@ -3,53 +3,35 @@
 from __future__ import annotations
 
 import json
-from itertools import pairwise
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
-from snn_fusion.config_messages import explain
+from snn_fusion.config_contradictions import contradictions
+from snn_fusion.config_messages import explain, takes_null
+from snn_fusion.config_types import (
+    Distinct,
+    EventCount,
+    Finite,
+    Hertz,
+    Interval,
+    Neurons,
+    Positive,
+    Recordings,
+    Rounds,
+    Section,
+    SenseName,
+    Share,
+    TargetName,
+)
+from snn_fusion.config_types import ascending as _ascending
+from snn_fusion.config_types import require as _require
 from snn_fusion.errors import BadInput
+from snn_fusion.params_layers import Key, read_layers
 from snn_fusion.search_space import refusals
-from snn_fusion.strict_yaml import check_plain, read_yaml
-
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
-# Upper bounds are far above what makes sense, and below what ends in a traceback or never.
-Hertz = Annotated[int, Field(ge=1, le=10_000_000)]
-Neurons = Annotated[int, Field(ge=1, le=16_384)]
-Rounds = Annotated[int, Field(ge=1, le=100_000)]
-Recordings = Annotated[int, Field(ge=1, le=10_000_000)]
-EventCount = Annotated[int, Field(ge=1, le=65_535)]  # what a cell of the encoder can hold
-Finite = Annotated[float, Field(allow_inf_nan=False)]
-
-
-def _rising(interval: tuple[float, float]) -> tuple[float, float]:
-    _require(
-        interval[0] < interval[1], f"the first value must be below the second, {interval[0]} is not below {interval[1]}"
-    )
-    return interval
-
-
-Interval = Annotated[tuple[Positive, Positive], AfterValidator(_rising)]
-
-
-def _distinct(values: list[Any]) -> list[Any]:
-    twice = sorted({value for value in values if values.count(value) > 1})
-    _require(not twice, f"{', '.join(map(str, twice))} more than once")
-    return values
-
-
-Distinct = AfterValidator(_distinct)
-SenseName = Literal["audio", "events", "imu"]
-TargetName = Literal["loihi2", "akida", "akida2", "spinnaker"]
-
-
-class Section(BaseModel):
-    """Unknown keys are refused, values are not coerced, nothing changes after the check."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+from snn_fusion.strict_yaml import check_plain
 
 
 class DataParams(Section):
@@ -62,7 +44,7 @@ class DataParams(Section):
 class AudioChecks(Section):
     rates_hz: Annotated[list[Hertz], Field(min_length=1), Distinct]
     duration_s: Interval
-    min_rms: Positive
+    min_rms: Annotated[float, Field(gt=0, lt=1)]
     max_clipped_share: Share
 
 
@@ -88,6 +70,7 @@ class ValidationParams(Section):
     imu: ImuChecks
     max_class_ratio: Annotated[float, Field(ge=1, allow_inf_nan=False)]
     max_drift: Positive
+    max_offset_s: Positive
 
 
 class AudioCode(Section):
@@ -255,26 +238,33 @@ class Params(Section):
         return self
 
 
-def _require(holds: bool, message: str) -> None:
-    if not holds:
-        raise ValueError(message)
-
-
-def _ascending(values: list[Any]) -> bool:
-    return all(a < b for a, b in pairwise(values))
-
-
 def load_params(path: Path) -> Params:
-    """Read and check params.yaml. Raises BadInput naming every wrong key with its value and what is allowed."""
-    return check_params(read_yaml(path), path)
+    """Read and check a parameters file, with those that it extends.
+
+    Raises BadInput naming every wrong key with its file, its value and what is allowed.
+    """
+    layers = read_layers(path, lambda key: takes_null(Params, key))
+    return _checked(layers.raw, path, layers.owner)
 
 
 def check_params(raw: object, where: object = "params") -> Params:
     """The typed form of a parsed params.yaml. Raises BadInput."""
+    return _checked(raw, where, lambda _: where)
+
+
+def _checked(raw: object, where: object, owner: Callable[[Key], object]) -> Params:
     check_plain(raw, where)
     try:
         # Lists from YAML stand for tuples, and whole numbers for floats; nothing else is coerced.
-        return Params.model_validate_json(json.dumps(raw), strict=True)
+        params = Params.model_validate_json(json.dumps(raw), strict=True)
     except ValidationError as error:
-        lines = [explain(one, Params) for one in error.errors()]
-        raise BadInput(where, "\n".join(lines) if len(lines) == 1 else "\n  " + "\n  ".join(lines)) from None
+        wrong = [(owner(tuple(one["loc"])), explain(one, Params)) for one in error.errors()]
+    else:
+        wrong = [(owner(tuple(key.split("."))), f"{key}{problem}") for key, problem in contradictions(params)]
+        if not wrong:
+            return params
+    files = {str(file) for file, _ in wrong}
+    if len(wrong) == 1 or len(files) == 1:
+        lines = [line for _, line in wrong]
+        raise BadInput(wrong[0][0], lines[0] if len(lines) == 1 else "\n  " + "\n  ".join(lines)) from None
+    raise BadInput(where, "\n  " + "\n  ".join(f"{file}: {line}" for file, line in wrong)) from None

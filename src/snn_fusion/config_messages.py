@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterator
-from typing import Any, get_args
+from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel
 
@@ -44,6 +44,20 @@ def _nearest(place: tuple[int | str, ...], model: type[BaseModel]) -> str:
         return f"did you mean `{found[0]}`? "
     elsewhere = [path for path in _paths(model) if path.split(".")[-1] == wrong]
     return f"did you mean `{elsewhere[0]}`? " if elsewhere else ""
+
+
+def takes_null(model: type[BaseModel], key: tuple[int | str, ...]) -> bool:
+    """Whether null is a value of the parameter at `key`."""
+    annotation: Any = model
+    for part in key:
+        section = next(_sections(annotation), None)
+        if section is not None and part in section.model_fields:
+            annotation = section.model_fields[str(part)].annotation
+        elif get_origin(annotation) is dict:
+            annotation = get_args(annotation)[1]
+        else:
+            return False
+    return type(None) in get_args(annotation)
 
 
 def _sections(annotation: Any) -> Iterator[type[BaseModel]]:

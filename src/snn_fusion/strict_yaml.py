@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from pydantic import BaseModel
 
 from snn_fusion.errors import BadInput
 
@@ -51,6 +52,12 @@ def read_yaml(path: Path) -> object:
         raise BadInput(path, "not YAML: nested too deeply") from None
     except (yaml.YAMLError, ValueError) as error:  # ValueError: of a date or number that there cannot be
         raise BadInput(path, f"not YAML: {error}", "mend the file") from None
+
+
+def write_yaml(values: BaseModel) -> str:
+    """YAML that reads back to the same model: a key that has its default is left out."""
+    plain = values.model_dump(mode="json", exclude_defaults=True)
+    return str(yaml.safe_dump(plain, sort_keys=False, default_flow_style=None, width=120))
 
 
 def check_plain(raw: object, where: object) -> None:

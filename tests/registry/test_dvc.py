@@ -16,13 +16,13 @@ import yaml
 
 from snn_fusion.data.synthetic import generate
 from snn_fusion.errors import BadInput
+from snn_fusion.registry.dvc_project import dvc
 from snn_fusion.registry.tracking import URI
-from snn_fusion.registry.versioning import dvc
 from snn_fusion.workspace import Workspace, remove_tree
 
 pytestmark = pytest.mark.xdist_group("dvc")  # one clone and one `dvc repro` for all of them
 ROOT = Path(__file__).resolve().parents[2]
-CLONED = (".dvc", "dvc.yaml", ".dvcignore", ".gitignore", "requirements.lock", "pyproject.toml")
+CLONED = (".dvc", "scripts", "dvc.yaml", ".dvcignore", ".gitignore", "requirements.lock", "pyproject.toml")
 NOT_CLONED = shutil.ignore_patterns("__pycache__", "tmp", "cache", "config.local")
 SMALL: Mapping[str, Mapping[str, Any]] = {
     "data": {"sources": ["lab"], "validation_share": 0.2},
@@ -84,14 +84,12 @@ def checkout(tmp_path_factory: pytest.TempPathFactory, takes: Path) -> Checkout:
         else:
             shutil.copyfile(source, root / name)
     (root / "src").symlink_to(ROOT / "src")  # not a copy: what numba compiled is kept beside the source
-    stages = (ROOT / "dvc.yaml").read_text()
-    (root / "dvc.yaml").write_text(stages.replace("${run} speakers", "${run} speakers --skip"))  # eight trainings
+    (root / "dvc-options.yaml").write_text("speakers: skip\n")  # eight trainings
     content = yaml.safe_load((ROOT / "params.yaml").read_text())
     for section, values in SMALL.items():
         content[section].update(values)
     (root / "params.yaml").write_text(yaml.safe_dump(content))
-    (root / ".venv" / "bin").mkdir(parents=True)
-    (root / ".venv" / "bin" / "snn-fusion").symlink_to(Path(sys.executable).parent / "snn-fusion")
+    (root / ".venv").symlink_to(sys.prefix)
     made = Checkout(root)
     made.run("git", "init", "--quiet")
     made.run("git", "add", "--all")
@@ -159,7 +157,7 @@ def test_the_cli_rebuilds_the_weights_of_dvc_repro_from_the_remote_alone(
 def test_a_disk_that_dvc_fills_is_named_with_a_remedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     said = "ERROR: unexpected error - [Errno 28] No space left on device: 'x'\n" + "more\n" * 1000
     failed = subprocess.CompletedProcess([], 255, "", said)
-    monkeypatch.setattr("snn_fusion.registry.versioning.subprocess.run", lambda *_, **__: failed)
+    monkeypatch.setattr("snn_fusion.registry.dvc_project.subprocess.run", lambda *_, **__: failed)
     with pytest.raises(BadInput, match=r"cannot write: No space left on device \(free some space"):
         dvc(tmp_path, "commit")
 

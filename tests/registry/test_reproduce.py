@@ -11,8 +11,8 @@ import pytest
 
 from snn_fusion.config import Params
 from snn_fusion.errors import BadInput, SnnFusionError
+from snn_fusion.registry import dvc_project, versioning
 from snn_fusion.registry import reproduce as module
-from snn_fusion.registry import versioning
 from snn_fusion.registry.lineage import lock_digest
 from snn_fusion.registry.register import register
 from snn_fusion.registry.reproduce import reproduce, tensor_differences
@@ -121,7 +121,7 @@ def test_push_logs_the_lock_with_the_run_and_keeps_it_by_data_digest(ready: Work
 def test_the_remote_can_be_chosen(
     ready: Workspace, params: Params, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv(versioning.REMOTE, str(tmp_path / "elsewhere"))
+    monkeypatch.setenv(dvc_project.REMOTE, str(tmp_path / "elsewhere"))
     register(params, ready)
     versioning.push(params, ready)
     assert any((tmp_path / "elsewhere").rglob("*.dir")) and not ready.path("dvc", "remote").exists()
@@ -136,7 +136,7 @@ def test_a_remote_that_cannot_be_written_is_an_error_that_says_so(
     ready: Workspace, params: Params, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "file").write_text("not a folder")
-    monkeypatch.setenv(versioning.REMOTE, str(tmp_path / "file" / "remote"))
+    monkeypatch.setenv(dvc_project.REMOTE, str(tmp_path / "file" / "remote"))
     register(params, ready)
     with pytest.raises(SnnFusionError, match=r"dvc push failed"):
         versioning.push(params, ready)

@@ -121,3 +121,54 @@ def test_a_class_without_enough_recordings_is_named(ready: Workspace, small: Par
 def test_no_training_recordings_is_an_error(ready: Workspace, small: Params, stores) -> None:
     with pytest.raises(BadInput, match="no training recordings"):
         training_data(small, stores, [], [])
+
+
+def by_subjects(rows: list[Row], subjects: dict[str, list[str]]) -> list[Row]:
+    """Rows of the IMU alone, those of a label by these subjects in turn."""
+    numbers = dict.fromkeys(subjects, 0)
+    found = []
+    for row in rows:
+        if "imu" in row.senses:
+            whose = subjects[row.label][numbers[row.label] % len(subjects[row.label])]
+            numbers[row.label] += 1
+            found.append(replace(row, senses={"imu": replace(row.senses["imu"], subject=whose)}))
+    return found
+
+
+EVERYBODY = [f"s{k}" for k in range(10)]
+
+
+def test_a_class_of_few_subjects_is_refused_with_every_classs_counts_and_a_share_that_helps(
+    ready: Workspace, small: Params, stores
+) -> None:
+    rows = by_subjects(rows_of(ready)[1], {"a": EVERYBODY, "b": EVERYBODY[:3], "c": EVERYBODY})
+    with pytest.raises(BadInput) as refused:
+        training_data(small, {"imu": stores["imu"]}, [], rows)
+    message = str(refused.value)
+    assert "no recording of class b is left for the validation part" in message
+    assert "class a: imu 16 by 10 subjects, kept whole" in message
+    assert "class b: imu 16 by 3 subjects, kept whole" in message
+    share = float(message.rsplit("data.validation_share: ", 1)[1].rstrip(")"))
+    data = small.data.model_copy(update={"validation_share": share})
+    training_data(small.model_copy(update={"data": data}), {"imu": stores["imu"]}, [], rows)
+
+
+def test_a_class_of_one_subject_is_refused_with_the_senses_whose_subjects_are_kept_whole(
+    ready: Workspace, small: Params, stores
+) -> None:
+    rows = by_subjects(rows_of(ready)[1], {"a": EVERYBODY, "b": ["s0"], "c": EVERYBODY})
+    with pytest.raises(BadInput) as refused:
+        training_data(small, {"imu": stores["imu"]}, [], rows)
+    assert "class b: imu 16 by 1 subject, kept whole" in str(refused.value)
+    assert "import recordings of class b by more subjects" in refused.value.remedy
+    assert "set validation.disjoint_subjects: []" in refused.value.remedy
+    checks = small.validation.model_copy(update={"disjoint_subjects": []})
+    training_data(small.model_copy(update={"validation": checks}), {"imu": stores["imu"]}, [], rows)
+
+
+def test_a_class_of_one_recording_is_refused_with_what_to_import(ready: Workspace, small: Params, stores) -> None:
+    audio = [row for row in rows_of(ready)[1] if "audio" in row.senses]
+    lone = [row for row in audio if row.label != "b"] + [row for row in audio if row.label == "b"][:1]
+    with pytest.raises(BadInput, match="class b: audio 1 by 1 subject") as refused:
+        training_data(small, {"audio": stores["audio"]}, [], lone)
+    assert refused.value.remedy == "import more recordings of class b, by more subjects"

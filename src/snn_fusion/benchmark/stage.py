@@ -6,6 +6,7 @@ import io
 import json
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -73,13 +74,15 @@ def evaluate_folder(
 ) -> dict[str, Any]:
     """Test the network in the folder `graph` on every recording of the folder `data`, whatever its split.
 
-    `data` None: the workspace's test split. The metrics go to `out` ('-': standard output); the workspace stays as it
+    `data` None: the workspace's test split. Recordings that the network was trained on are kept apart from the others
+    (exposure.py). The metrics go to `out` ('-': standard output); the workspace stays as it
     is. Raises BadInput for an unknown label or a folder without recordings, BadRecordings listing what is damaged.
     """
     _check_out(out)
-    from snn_fusion.benchmark.document import document
-    from snn_fusion.benchmark.evaluate import evaluate_rows
+    from snn_fusion.benchmark.evaluate import Evaluation, evaluate_rows
+    from snn_fusion.benchmark.exposure import measured_apart, shown
     from snn_fusion.network.graph import load_graph
+    from snn_fusion.network.trained_on import trained_on
 
     loaded = load_graph(graph)
     warn_of_encoder(loaded)
@@ -87,11 +90,19 @@ def evaluate_folder(
         rows, root, name = split_rows(ws), ws.path("recordings"), "test split of the workspace"
     else:
         rows, root, name = _folder_rows(data), data, f"every recording of {data.resolve().name}"
-    with Progress() as progress:
-        evaluation = evaluate_rows(loaded, rows, root, params.seed, progress)
-    content = document(evaluation, loaded, f"graph {loaded.digest[:12]}", name, params.seed)
+
+    def measure(some: Sequence[Row]) -> Evaluation:
+        with Progress() as progress:
+            return evaluate_rows(loaded, some, root, params.seed, progress)
+
+    words = (f"graph {loaded.digest[:12]}", name, params.seed)
+    content = measured_apart(measure, rows, trained_on(graph, loaded), loaded, words)
     _hand_over(content, out)
-    return summary(content)
+    if seen := shown(content):
+        say(seen)
+    trained = content["trained_on"]
+    told = {"accuracy_is_of": trained["accuracy_is_of"], "trained_on": len(trained["ids"])}
+    return {**summary(content), **told}
 
 
 def split_rows(ws: Workspace) -> list[Row]:

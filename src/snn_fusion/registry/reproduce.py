@@ -16,9 +16,10 @@ from rich.table import Table
 from snn_fusion.config import Params
 from snn_fusion.errors import BadInput, SnnFusionError
 from snn_fusion.registry import versions
+from snn_fusion.registry.dvc_project import PARAMS
 from snn_fusion.registry.lineage import lock_digest, read_data_set, training_code
 from snn_fusion.registry.tracking import connect
-from snn_fusion.registry.versioning import IN_RUN, PARAMS, TAG, restore_recordings
+from snn_fusion.registry.versioning import IN_RUN, TAG, restore_recordings
 from snn_fusion.registry.versions import Version
 from snn_fusion.workspace import Workspace, disk_errors, project_root, remove_tree, write_atomic
 

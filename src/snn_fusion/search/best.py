@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-import yaml
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -16,6 +15,7 @@ from snn_fusion.search.record import study_record
 from snn_fusion.search.storage import SearchStopped
 from snn_fusion.search.study import open_study, with_values
 from snn_fusion.search.trial import summary
+from snn_fusion.strict_yaml import write_yaml
 from snn_fusion.workspace import Workspace, disk_errors, write_atomic
 
 BAD = ("failed", "unfinished", "waiting")
@@ -76,9 +76,8 @@ def _check(planned: Sequence[dict[str, Any]], complete: Sequence[dict[str, Any]]
 
 
 def _text(params: Params, study: str, chosen: dict[str, Any]) -> str:
-    found = with_values(params, chosen["parameters"]).model_dump(mode="json", exclude_none=True)
     head = f"# Trial {chosen['trial']} of {study}: validation loss {chosen['val_loss']:.4f}\n"
-    return head + yaml.safe_dump(found, sort_keys=False, default_flow_style=None, width=120)
+    return head + write_yaml(with_values(params, chosen["parameters"]))
 
 
 def _order(trial: dict[str, Any]) -> tuple[bool, float, int]:

@@ -2,7 +2,7 @@
 
 from typing import get_args
 
-from snn_fusion.config import TargetName
+from snn_fusion.config_types import TargetName
 
 NAMES: tuple[str, ...] = get_args(TargetName)
 TITLES = {"loihi2": "Loihi 2", "akida": "Akida", "akida2": "Akida 2", "spinnaker": "SpiNNaker"}

@@ -16,6 +16,7 @@ from snn_fusion.encoding.encoder import with_taps
 from snn_fusion.encoding.spikes import Spikes
 from snn_fusion.encoding.store import SpikeStore
 from snn_fusion.errors import BadInput
+from snn_fusion.training.held_out import check_parts, first_generator, held_out, is_held
 
 Rng = np.random.Generator
 Ints = npt.NDArray[np.int64]
@@ -83,21 +84,17 @@ def training_data(
     if not rows:
         raise BadInput("validated/joined.parquet", "no training recordings", "import more, or see data.split")
     classes = tuple(sorted({row.label for row in rows}))
-    rng = np.random.default_rng([params.seed, 0])
+    rng = first_generator(params)
     position = {
         sense: {path: i for i, (path, copy) in enumerate(zip(s.meta["path"], s.meta["copy"], strict=True)) if copy == 0}
         for sense, s in stores.items()
     }
-    held_out = _held_out(rows, params, rng)
-    fit = [row for row in rows if not any(ref.path in held_out for ref in row.senses.values())]
+    held = held_out(rows, params.data.validation_share, params.validation.disjoint_subjects, rng)
+    check_parts(rows, held, tuple(stores), params)
+    fit = [row for row in rows if not is_held(row, held)]
     senses = tuple(s for s in SENSES if s in stores and any(s in row.senses for row in rows))
     samples = _samples(fit, classes, senses, position)
-    validation = _validation(rows, held_out, classes, senses, position, rng)
-    for name, part in (("fit", samples), ("validation", validation)):
-        if len(np.unique(part.label)) < len(classes):
-            lacking = sorted({c for i, c in enumerate(classes) if i not in part.label})
-            problem = f"no recording of class {', '.join(lacking)} is left for the {name} part of the training split"
-            raise BadInput("params.yaml: data.validation_share", problem, "import more recordings of it")
+    validation = _validation(rows, held, classes, senses, position, rng)
     is_joined = np.array([row.source == "joined" for row in fit])
     return TrainingData({s: stores[s] for s in senses}, params.encoding, classes, samples, is_joined, validation)
 
@@ -123,24 +120,6 @@ def batches(samples: Samples, size: int) -> Iterator[Samples]:
         yield samples.part(slice(start, start + size))
 
 
-def _held_out(rows: Sequence[Row], params: Params, rng: Rng) -> set[str]:
-    """Paths of the recordings that validation keeps from training."""
-    held: set[str] = set()
-    for sense in SENSES:
-        having = {row.senses[sense].path: row for row in rows if sense in row.senses}
-        by_subject = sense in params.validation.disjoint_subjects
-        groups: dict[str, dict[str, list[str]]] = {}
-        for path, row in sorted(having.items()):
-            subject = row.senses[sense].subject
-            stratum, unit = ("", subject) if by_subject and subject else (row.label, path)
-            groups.setdefault(stratum, {}).setdefault(unit, []).append(path)
-        for _, units in sorted(groups.items()):
-            count = min(max(1, round(params.data.validation_share * len(units))), len(units) - 1)
-            for unit in rng.permutation(sorted(units))[:count]:
-                held.update(units[unit])
-    return held
-
-
 def _samples(
     rows: Sequence[Row], classes: Sequence[str], senses: Sequence[Sense], position: Mapping[Sense, Mapping[str, int]]
 ) -> Samples:
@@ -154,14 +133,14 @@ def _samples(
 
 def _validation(
     rows: Sequence[Row],
-    held_out: set[str],
+    held: set[str],
     classes: Sequence[str],
     senses: Sequence[Sense],
     position: Mapping[Sense, Mapping[str, int]],
     rng: Rng,
 ) -> Samples:
     """Held-out recordings of every sense, joined by label where they came apart; every one of them at most once."""
-    whole = [r for r in rows if r.source != "joined" and any(ref.path in held_out for ref in r.senses.values())]
+    whole = [r for r in rows if r.source != "joined" and is_held(r, held)]
     parts = [_samples(whole, classes, senses, position)]
     for c, label in enumerate(classes):
         paths = {
@@ -171,7 +150,7 @@ def _validation(
                     for row in rows
                     if row.source == "joined" and row.label == label and s in row.senses
                 }
-                & held_out
+                & held
             )
             for s in senses
         }

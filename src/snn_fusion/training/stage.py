@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from snn_fusion.config import Params
-from snn_fusion.data.manifest import DATA_SET, read_manifest
+from snn_fusion.data.manifest import DATA_SET, Row, read_manifest
 from snn_fusion.data.recording import SENSES
 from snn_fusion.encoding.encoder import inputs as input_channels
 from snn_fusion.encoding.store import SpikeStore
 from snn_fusion.network.fusion import FusionNetwork
 from snn_fusion.network.graph import initial_generator, load_graph, save_graph
+from snn_fusion.network.trained_on import KEY as RECORDINGS
+from snn_fusion.network.trained_on import write_trained_on
 from snn_fusion.training.batches import TrainingData, training_data
 from snn_fusion.training.loop import fit
 from snn_fusion.training.progress import training_progress
@@ -52,6 +54,8 @@ def _lead(params: Params, ws: Workspace, inputs: dict[str, str], checkpoint: Pat
             progress = fit(network, data, params, checkpoint, report, group)
         validated = ws.digest("validated", *DATA_SET)
         provenance = {"commit": git_commit(), "data": validated, "inputs": inputs, "seed": params.seed}
+        rows = [row for row in _rows(ws) if row.split == "train"]
+        provenance[RECORDINGS] = write_trained_on(out / "graph", rows, data.senses)
         save_graph(out / "graph", network, params.encoding, data.classes, provenance)
         (out / "history.csv").write_text(_table(progress.history))
         shutil.copyfile(checkpoint, out / "checkpoint.safetensors")
@@ -97,6 +101,11 @@ def read_training_data(params: Params, ws: Workspace) -> TrainingData:
     single = read_manifest(ws.path("validated", "recordings.parquet"))
     used = {s: store for s, store in stores.items() if len(store) and s in params.network.branch}
     return training_data(params, used, joined, single)
+
+
+def _rows(ws: Workspace) -> list[Row]:
+    """Every recording of the data set, joined or not."""
+    return [row for name in DATA_SET for row in read_manifest(ws.path("validated", name))]
 
 
 def _table(history: list[dict[str, float]]) -> str:

@@ -13,6 +13,7 @@ from snn_fusion.data.manifest import Row
 from snn_fusion.data.recording import Sense
 from snn_fusion.validation.checks import Outcome
 from snn_fusion.validation.drift import Drift, Profile, Values, bins_of
+from snn_fusion.validation.plausible import LabelTest, Offset
 from snn_fusion.validation.tables import Measurements, Record
 
 SHOWN = 5  # examples of one broken check in a message
@@ -44,10 +45,17 @@ class Assessment:
     problems: Sequence[str]
     joined: Mapping[str, int]
     notes: Sequence[str] = ()
+    label_tests: Sequence[LabelTest] = ()
+    offsets: Sequence[Offset] = ()
 
     @property
     def warnings(self) -> list[str]:
-        return [*self.notes, *(str(drift) for drift in self.drifts if drift.drifted)]
+        return [
+            *self.notes,
+            *(str(test) for test in self.label_tests if test.doubtful or test.exchanged),
+            *(str(offset) for offset in self.offsets if offset.apart),
+            *(str(drift) for drift in self.drifts if drift.drifted),
+        ]
 
     @property
     def recordings(self) -> dict[str, dict[str, int]]:

@@ -14,9 +14,9 @@ from snn_fusion.validation.assess import Assessment
 from snn_fusion.validation.charts import Quantity, Values, histogram, label_bars
 from snn_fusion.validation.checks import Outcome
 from snn_fusion.validation.drift import Drift
+from snn_fusion.validation.plausible_report import NAMES, plausible_section, table
 
 STYLE = Path(__file__).with_name("report.css")
-NAMES: dict[str, str] = {"audio": "Audio", "events": "Event camera", "imu": "IMU"}
 MOST_ROWS = 200  # of the quarantine, on the page; quarantine.csv has all
 DRIFTED, SAME = "<span class='warned'>△ drifted</span>", "<span class='good'>✓ same</span>"
 
@@ -45,6 +45,7 @@ def html_report(found: Assessment, channels: Sequence[ImuChannel]) -> str:
         _tiles(found),
         *(_sense(found, sense, channels) for sense in found.measurements),
         _data_set(found),
+        plausible_section(found.label_tests, found.offsets),
         _drift(found.drifts),
         _quarantine(found),
     ]
@@ -134,7 +135,7 @@ def _expectations(outcomes: Iterable[Outcome], with_suite: bool = False) -> str:
             f"<td class='number'><code>{escape(o.expectation)}</code></td></tr>"
         )
     first = ["of"] if with_suite else []
-    return _table([*first, "check", "allowed", "observed", "checked", "", "expectation"], rows)
+    return table([*first, "check", "allowed", "observed", "checked", "", "expectation"], rows)
 
 
 def _drift(drifts: Sequence[Drift]) -> str:
@@ -150,8 +151,8 @@ def _drift(drifts: Sequence[Drift]) -> str:
         "Population stability index over the deciles of the reference; 0 is the same distribution. Allowed is "
         "<code>validation.max_drift</code>, or more where so few recordings are compared that chance alone gives more."
     )
-    table = _table(["sense", "measurement", "compared", "index", "allowed", ""], rows)
-    return f"<section><h2>Drift</h2><p class='quiet'>{about}</p>{table}</section>"
+    shown = table(["sense", "measurement", "compared", "index", "allowed", ""], rows)
+    return f"<section><h2>Drift</h2><p class='quiet'>{about}</p>{shown}</section>"
 
 
 def _quarantine(found: Assessment) -> str:
@@ -168,9 +169,4 @@ def _quarantine(found: Assessment) -> str:
         if len(bad) > MOST_ROWS
         else ""
     )
-    return f"<section><h2>Set aside</h2>{_table(['recording', 'sense', 'file', 'why'], rows)}{more}</section>"
-
-
-def _table(head: Sequence[str], rows: Sequence[str]) -> str:
-    titles = "".join(f"<th>{title}</th>" for title in head)
-    return f"<div class='scroll'><table><thead><tr>{titles}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
+    return f"<section><h2>Set aside</h2>{table(['recording', 'sense', 'file', 'why'], rows)}{more}</section>"

@@ -12,6 +12,7 @@ from typing import Any
 from snn_fusion.validation.assess import Assessment, Bad
 from snn_fusion.validation.checks import Outcome
 from snn_fusion.validation.drift import Drift
+from snn_fusion.validation.plausible import LabelTest, Offset
 from snn_fusion.validation.tables import Measurements
 from snn_fusion.workspace import write_atomic
 
@@ -27,6 +28,8 @@ def write_results(folder: Path, found: Assessment) -> None:
         "warnings": found.warnings,
         "expectations": [_outcome(o) for o in found.outcomes],
         "drift": [_drift(d) for d in found.drifts],
+        "labels": [_label_test(t) for t in found.label_tests],
+        "offsets": [_offset(o) for o in found.offsets],
         "quarantined": len(found.quarantined),
         "remarks": _remarks(found.measurements),
     }
@@ -67,6 +70,36 @@ def _drift(drift: Drift) -> dict[str, Any]:
         "psi": round(drift.psi, 4),
         "allowed": round(drift.limit, 4),
         "drifted": drift.drifted,
+    }
+
+
+def _label_test(test: LabelTest) -> dict[str, Any]:
+    return {
+        "sense": test.sense,
+        "source": test.source,
+        "split": test.split,
+        "learnt": test.learnt,
+        "recordings": test.n,
+        "classes": test.classes,
+        "accuracy": round(test.accuracy, 4),
+        "chance": round(test.chance, 4),
+        "doubtful_up_to": round(test.limit, 4),
+        "doubtful": test.doubtful,
+        "exchanged": [list(pair) for pair in test.exchanged],
+    }
+
+
+def _offset(offset: Offset) -> dict[str, Any]:
+    return {
+        "source": offset.source,
+        "earlier": offset.earlier,
+        "later": offset.later,
+        "recordings": offset.n,
+        "median_s": round(offset.median, 4),
+        "spread_s": round(offset.spread, 4),
+        "typical_s": round(offset.typical, 4),
+        "allowed_s": offset.allowed,
+        "apart": offset.apart,
     }
 
 

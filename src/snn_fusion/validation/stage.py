@@ -33,6 +33,7 @@ from snn_fusion.validation.checks import (
     sense_checks,
 )
 from snn_fusion.validation.drift import Drift, compare, read_profile, write_profile
+from snn_fusion.validation.plausible import label_tests, offsets
 from snn_fusion.validation.report import html_report
 from snn_fusion.validation.results import write_results
 from snn_fusion.validation.tables import (
@@ -130,6 +131,8 @@ def _validate(params: Params, ws: Workspace, imported: Imported, out: Path) -> d
         quarantined=bad,
         drifts=_drifts(params, ws, out, measurements, good),
         problems=problems,
+        label_tests=[] if problems else label_tests(ws.path("recordings"), good),
+        offsets=[] if problems else offsets(ws.path("recordings"), good, params.validation.max_offset_s),
         notes=[*([SYNTHETIC_NOTE] if any(row.source == SYNTHETIC for row in rows) else []), *_remarks(measurements)],
         joined={split: sum(row.split == split for row in joined) for split in SPLITS} if joined else {},
     )
