@@ -19,16 +19,17 @@ from snn_fusion.targets.agreement import (
     EACH,
     MOST,
     RATES,
-    against_drawn,
     against_reference,
     drawn,
     refuse_deviation,
 )
 from snn_fusion.targets.compile import TARGETS, compile_graph
 from snn_fusion.targets.contract import Artefact, Outputs
+from snn_fusion.targets.near_threshold import Decisions, decide
 from snn_fusion.targets.populations import Connection
-from snn_fusion.targets.reference import simulate
-from tests.targets.programs import CASES, FIRST, network, readout, spikes
+from snn_fusion.targets.reference import Traces, simulate
+from snn_fusion.targets.trains import trains
+from tests.targets.programs import CASES, FIRST, network, population, readout, spikes
 from tests.targets.test_conformance import PROGRAMS, TAKEN
 
 PLAIN = CASES["biases"]
@@ -93,9 +94,29 @@ def test_a_layer_that_nothing_makes_spike_is_not_judged_unless_the_chip_spikes()
 
 def test_a_layer_that_few_spikes_do_not_move_is_judged_by_denser_and_longer_recordings(tmp_path: Path) -> None:
     slow = network(replace(FIRST, threshold=np.full(20, 40.0), decay=np.full(20, 4095 / 4096)), readout("a", 20))
-    assert against_drawn(slow, TARGETS["loihi2"].lower(slow), TARGETS["loihi2"].run)["recordings"] == 64 + 32
-    made = compile_graph("loihi2", slow, tmp_path / "chip", max_deviation=1.0)
-    assert None not in made["reference"]["deviation"].values()
+    made = compile_graph("loihi2", slow, tmp_path / "chip", max_deviation=1.0)["reference"]
+    assert made["recordings"] == 64 + 32 and None not in made["deviation"].values()
+
+
+def test_trains_are_long_and_sparse_and_always_the_same() -> None:
+    one, again = trains(PLAIN)["in"], trains(PLAIN)["in"]
+    np.testing.assert_array_equal(one, again)
+    assert one.shape[1:] == (1000, 12) and one.max() == 1
+    rates = one.mean(axis=(1, 2))
+    assert rates.min() < 0.002 and 0.15 < rates.max() < 0.4
+    large = replace(PLAIN, inputs={"in": 3}, populations=(population("a", Connection("in", csr_array((3, 60_000)))),))
+    assert trains(large)["in"].shape == (24, 200, 3)  # a network this large gets fewer and shorter ones
+
+
+def test_decisions_close_to_the_threshold_count_only_while_chip_and_reference_are_in_step() -> None:
+    made = network(population("a", Connection("in", csr_array(np.eye(12)[:, :1]))), readout("a", 1))
+    potential = np.array([[0.5, 0.998, 1.002, 0.9999, 0.998]])[..., None]
+    wanted = Traces({"a": potential > 1, "out": potential * 0}, {"a": potential}, {})
+    fires = np.array([[0, 1, 1, 0, 1]])[..., None]  # wrong in step 1, so that what follows says nothing
+    for fired, close, wrong in ((wanted.spikes["a"], 3, 0), (fires, 1, 1)):
+        sums = {"a": Decisions()}
+        decide(made, Outputs({"a": fired, "out": potential * 0}, {}), wanted, sums)
+        assert (sums["a"].close, sums["a"].wrong) == (close, wrong)
 
 
 def test_recordings_that_do_not_fit_into_memory_together_are_run_one_after_the_other(monkeypatch) -> None:

@@ -14,8 +14,10 @@ from typing import Any
 import numpy as np
 
 from snn_fusion.targets.contract import Array, Artefact, Outputs, Violation, refuse
+from snn_fusion.targets.near_threshold import Decisions, decide
 from snn_fusion.targets.populations import Program
 from snn_fusion.targets.reference import simulate
+from snn_fusion.targets.trains import trains
 
 MOST = 0.005  # deviation of a layer up to which it agrees; docs/adr/0014
 # Share of channels that spike in a step, by recording: those of our own encoders are between 0.03 and 0.14.
@@ -55,14 +57,31 @@ class Sums:
 
 
 def against_drawn(program: Program, artefact: Artefact, run: Run) -> dict[str, Any]:
-    """As `against_reference`, of drawn recordings; layers that answer none of them, of longer and denser ones."""
+    """As `against_reference`, of recordings that are drawn: short ones, denser ones for layers that answer none of
+    these, and long and sparse trains.
+
+    A readout deviates as it does in the worse of short ones and trains; a spiking layer as it does in the short ones,
+    or by its wrong `decisions` close to the threshold in the trains. (Trains return to the same few states, so that the
+    share of spikes that differ there says how often such a state came by.)
+    """
     found = against_reference(program, artefact, drawn(program.inputs), run)
-    if None not in found["deviation"].values():
-        return found
-    more = against_reference(program, artefact, drawn(program.inputs, DENSER, LONGER), run)
-    first = {name: one for name, one in found["deviation"].items() if one is not None}
-    counts = {key: found[key] + more[key] for key in ("spikes", "differ", "recordings")}
-    return {"deviation": {**more["deviation"], **first}, **counts}
+    if None in found["deviation"].values():
+        more = against_reference(program, artefact, drawn(program.inputs, DENSER, LONGER), run)
+        known = {name: one for name, one in found["deviation"].items() if one is not None}
+        counts = {key: found[key] + more[key] for key in ("spikes", "differ", "recordings")}
+        found = {"deviation": {**more["deviation"], **known}, **counts}
+    decisions = {one.name: Decisions() for one in program if one.spikes}
+    long = against_reference(program, artefact, trains(program), run, decisions)
+    deviation = {}
+    for name, one in found["deviation"].items():
+        by_spikes = one is not None and name in decisions
+        deviation[name] = _higher(one, decisions[name].share() if by_spikes else long["deviation"][name])
+    close, wrong = (sum(getattr(one, key) for one in decisions.values()) for key in ("close", "wrong"))
+    return {**found, "deviation": deviation, "decisions": {"close": close, "wrong": wrong}}
+
+
+def _higher(one: float | None, other: float | None) -> float | None:
+    return max((value for value in (one, other) if value is not None), default=None)
 
 
 def drawn(inputs: Mapping[str, int], rates: tuple[float, ...] = RATES, steps: int = STEPS) -> dict[str, Array]:
@@ -76,16 +95,22 @@ def drawn(inputs: Mapping[str, int], rates: tuple[float, ...] = RATES, steps: in
 
 
 def against_reference(
-    program: Program, artefact: Artefact, recordings: Mapping[str, Array], run: Run
+    program: Program,
+    artefact: Artefact,
+    recordings: Mapping[str, Array],
+    run: Run,
+    decisions: Mapping[str, Decisions] | None = None,
 ) -> dict[str, Any]:
     """What `run` makes of `recordings`, some at a time, beside the program in floating point.
 
     `deviation` of each layer, None where it cannot be judged, `spikes` of the reference, how many `differ`, and the
-    number of `recordings`.
+    number of `recordings`. Decisions close to the threshold are added to `decisions`, if given.
     """
     sums, spikes, differ = {one.name: Sums() for one in program}, 0, 0
     for part in _parts(program, recordings):
         wanted, found = simulate(program, part), run(artefact, part)
+        if decisions is not None:
+            decide(program, found, wanted, decisions)
         for one in program:
             if one.spikes:
                 ours, right = found.spikes[one.name], wanted.spikes[one.name]

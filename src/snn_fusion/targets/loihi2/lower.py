@@ -4,8 +4,12 @@ A population has one scale: its potential U is the number U * scale * 2^6 on the
 leaves room for the potentials and currents that examples give, or for HEADROOM thresholds.
 
 A connection becomes two groups of 8-bit synapses, each multiplied by a power of two of its own: the second holds what
-the first has rounded away, so that a weight has about 15 bits. Eight bits alone move one spike in a hundred of a
+the first has rounded away, so that a weight has up to 15 bits. Eight bits alone move one spike in a hundred of a
 trained network, and each of them moves others in the layers after it.
+
+The chip rounds the sum of a group down. What that loses depends on which synapses were active, so no bias can give it
+back. The weights are therefore whole numbers of the smallest unit that a sum can have: no sum is ever rounded, and a
+weight is off by at most half a unit, which counts only when its spike comes.
 """
 
 from __future__ import annotations
@@ -27,12 +31,13 @@ from snn_fusion.targets.reference import Traces, simulate
 HEADROOM = 32.0  # thresholds that a potential may reach where no examples are given
 READOUT_HEADROOM = 512.0  # largest weights that a readout may reach there
 MARGIN, READOUT_MARGIN = 1.25, 8.0  # what examples give, times this, is what there is room for
+WHOLE = -1  # exponent at which even weights are all whole numbers
 RARE = 1e-3  # share of a spiking layer's potentials that may lie lower: the chip holds them at its limit
 
 
 @dataclass(frozen=True)
 class Synapses:
-    """8-bit weights of a connection's synapses, (nnz,), whose sum is multiplied by 2^exponent and rounded down."""
+    """8-bit weights of a connection's synapses, (nnz,), whose sum is multiplied by 2^exponent: a whole number."""
 
     exponent: int
     weights: npt.NDArray[np.int32]
@@ -74,19 +79,17 @@ def _scale(one: Population, traces: Traces | None) -> float:
 
 
 def synapses(connection: Connection, scale: float) -> list[Synapses]:
-    """The weights in chip units, and in a second group what the first has rounded away."""
+    """The weights in chip units, and in a second group what the first has rounded away; no sum loses anything."""
     wanted = connection.weights.data * scale
     largest = float(np.abs(wanted).max(initial=0))
     first = max(0, math.ceil(math.log2(largest / limits.WEIGHT_HIGH))) if largest > 0 else 0
     first = min(first, limits.WEIGHT_EXPONENT)
-    groups, left = [], wanted
-    for exponent in (first, first - 7):
-        weights = quantised(left, exponent)
-        if not weights.any():
-            break
-        groups.append(Synapses(exponent, weights))
-        left = left - weights * 2.0**exponent
-    return groups
+    coarse = quantised(wanted, first)
+    left = wanted - coarse * 2.0**first
+    second, fine = first - 7, quantised(left, first - 7)
+    if second < WHOLE and (fine % 2**-second).any():
+        second, fine = WHOLE, quantised(left, WHOLE)
+    return [one for one in (Synapses(first, coarse), Synapses(second, fine)) if one.weights.any()]
 
 
 def quantised(values: npt.NDArray[np.float64], exponent: int) -> npt.NDArray[np.int32]:
@@ -105,9 +108,7 @@ def _population(one: Population, scale: float) -> tuple[dict[str, Any], dict[str
         for group in synapses(connection, scale):
             arrays |= synapse_arrays(f"{one.name}.{len(incoming)}", rows, group.weights)
             incoming.append({"source": connection.source, "delay": connection.delay, "exponent": group.exponent})
-    rounded_down = sum(_loses(way["exponent"], arrays[f"{one.name}.{i}.weights"]) for i, way in enumerate(incoming))
-    rounded_down = rounded_down if decay > 0 else 0  # without memory the answer is the current, without the bias
-    mantissa, exponent = bias_of(one, scale, rounded_down)
+    mantissa, exponent = bias_of(one, scale)
     arrays |= {f"{one.name}.bias_mant": mantissa, f"{one.name}.bias_exp": exponent}
     meta = {
         "size": one.size,
@@ -122,19 +123,9 @@ def _population(one: Population, scale: float) -> tuple[dict[str, Any], dict[str
     return meta, arrays
 
 
-def _loses(exponent: int, weights: npt.NDArray[np.int32]) -> bool:
-    """Whether rounding the sum of these synapses down can change it."""
-    return exponent < 0 and bool((weights % 2**-exponent).any())
-
-
-def bias_of(
-    one: Population, scale: float, rounded_down: int = 0
-) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
-    """Mantissa and exponent of each neuron's bias, which is not shifted on the chip.
-
-    A sum that is rounded down loses half a unit on the mean; the bias gives it back for so many sums.
-    """
-    wanted = one.bias * scale * 2**limits.ALIGNMENT + rounded_down * 2 ** (limits.ALIGNMENT - 1)
+def bias_of(one: Population, scale: float) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
+    """Mantissa and exponent of each neuron's bias, which is not shifted on the chip."""
+    wanted = one.bias * scale * 2**limits.ALIGNMENT
     exponent = np.zeros(one.size, np.int32)
     for power in range(1, limits.BIAS_EXPONENT + 1):
         exponent[np.abs(wanted) / 2 ** (power - 1) > limits.BIAS_HIGH] = power
