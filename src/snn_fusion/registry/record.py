@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
 
-COPY = "promotions.jsonl"  # in the workspace
+RECORD = "promotions.jsonl"  # in the workspace
 POINTER = "promotions_run"  # tag of the registered model: the id of the run that is its record
 DONE = "promotion"  # tag of a version: SHA-256 of the record's line that made it champion
 LONGEST = 6000  # characters of a parameter, MLflow's own limit, which would cut the line without a word
@@ -156,7 +156,7 @@ def _adopt(client: MlflowClient, record: Record, known: Sequence[versions.Versio
 
     As they are where the record is empty, so that their seals stay good; else each on a new line naming the old one.
     """
-    path = ws.path(COPY)
+    path = ws.path(RECORD)
     ours = [one for one in ledger.read(path) if "record" not in one.body]
     there = seals(record.entries)
     missing = [one for one in ours if one.sha256 not in there and one.body["model"] == record.model]
@@ -182,7 +182,7 @@ def check_seals(record: Record, known: Sequence[versions.Version]) -> None:
     version = next((one for one in known if one.run_id == last.body["run_id"]), None)
     if version and (done := version.tags.get(DONE)) is not None and done not in seals(record.accepted):
         problem = f"the line that made {version} of {record.model} champion is not as it was written"
-        raise BadInput(COPY, problem, ledger.TAMPERED)
+        raise BadInput(RECORD, problem, ledger.TAMPERED)
 
 
 def _exists(client: MlflowClient, run_id: str, known: Sequence[versions.Version]) -> bool:
@@ -204,7 +204,7 @@ def _copy(run_id: str, entries: list[Entry], ws: Workspace) -> None:
 
     Raises BadInput if it has a line that the registry's record has otherwise or not at all.
     """
-    path = ws.path(COPY)
+    path = ws.path(RECORD)
     here = ledger.read(path)
     agree = sum(one.sha256 == other.sha256 for one, other in zip(here, entries, strict=False))
     if agree < len(here):
