@@ -174,11 +174,19 @@ class TargetParams(Section):
     waived: dict[TargetName, Annotated[str, Field(min_length=1)]]
 
 
+class FloorParams(Section):
+    """What a first champion must reach, which has no champion to beat."""
+
+    above_chance: Share = 0.5
+    baseline: Share = 0.0
+
+
 class RegistryParams(Section):
     experiment: Annotated[str, Field(min_length=1)]
     model: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]+$")]
     significance: Annotated[float, Field(gt=0, lt=1)]
     max_drop: Share
+    floor: FloorParams = FloorParams()
 
 
 class Dimension(Section):

@@ -118,6 +118,7 @@ def small_params(tmp_path: Path) -> Path:
     raw["encoding"]["copies"] = {"audio": 1}
     raw["network"] |= {"branch": {"audio": 24, "events": 24, "imu": 24}, "joint": 24}
     raw["training"] |= {"epochs": 2, "batch": 32, "recordings_per_epoch": 320}
+    raw["registry"]["floor"] = {"above_chance": 0.0, "baseline": 0.0}
     raw["targets"] |= {"epochs": 0, "waived": {"loihi2": "two epochs make a network of coin tosses"}}
     raw["validation"]["disjoint_subjects"] = []  # too few writers to keep some for validation
     file = tmp_path / "small.yaml"

@@ -170,7 +170,7 @@ def put_evaluation(ws: Workspace, mistakes: Mistakes | None = None, start: int =
         for condition in (c.name for c in CONDITIONS):
             wrong = {(start + k) % TEST_RECORDINGS for k in range(mistakes.get(condition, 0))}
             for k in range(TEST_RECORDINGS):
-                values = (condition, "fused", f"r{k}", "3", "4" if k in wrong else "3")
+                values = (condition, "fused", f"r{k}", str(k % 10), str((k + 1) % 10 if k in wrong else k % 10))
                 for name, value in zip(columns, values, strict=True):
                     columns[name].append(value)
             share = 1 - len(wrong) / TEST_RECORDINGS

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from snn_fusion.benchmark.conditions import CONDITIONS
-from snn_fusion.registry.gate import answers, common_view, judge
+from snn_fusion.registry.gate import answers, common_view, judge, judge_first
 
 N = 400
 NAMES = [c.name for c in CONDITIONS]
@@ -86,3 +86,58 @@ def test_predictions_are_read_by_view_condition_and_recording() -> None:
     assert common_view(found, found) == "fused"
     assert common_view(found, {"imu": found["imu"]}) == "imu"
     assert common_view(found, {}) is None
+
+
+def test_where_no_challenger_could_pass_the_refusal_says_what_it_would_take() -> None:
+    verdict = judge(network({"n3": range(5)}), network(), 0.05, 0.01)  # the best that there can be
+    assert not verdict.promoted and verdict.numbers["only_challenger"] == 5
+    assert f"no challenger could pass: the champion errs on 5 of {verdict.numbers['room']['answers']} answers" in (
+        verdict.reason
+    )
+    assert "it takes 6 (about 480 test recordings instead of 400, or harder ones" in verdict.reason
+    assert judge(network({"n3": range(6)}), network(), 0.05, 0.01).promoted
+
+
+def test_a_champion_without_an_error_leaves_no_room_and_one_with_enough_does() -> None:
+    none = judge(network(), network(), 0.05, 0.01)
+    assert none.numbers["room"]["recordings_needed"] is None
+    assert "it takes 6 (more than the 400 test recordings of today" in none.reason
+    assert "could pass" not in judge(network({"n3": range(6)}), network({"n3": range(6)}), 0.05, 0.01).reason
+    assert "it takes 11" in judge(network(), network(), 0.001, 0.01).reason
+
+
+def table(right: int, n: int = 100, labels: int = 10) -> pa.Table:
+    names = [str(k % labels) for k in range(n)]
+    given = [name if k < right else "x" for k, name in enumerate(names)]
+    return pa.table(
+        {
+            "condition": ["clean"] * n,
+            "sense": ["fused"] * n,
+            "id": [f"r{k}" for k in range(n)],
+            "label": names,
+            "prediction": given,
+        }
+    )
+
+
+def test_the_floor_of_a_first_champion_is_a_share_of_the_way_from_chance_by_the_intervals_lower_end() -> None:
+    assert judge_first(table(65), 0.5, 0.0, False).promoted  # 65 %: at least 55.3 %
+    verdict = judge_first(table(64), 0.5, 0.0, False)  # at least 54.2 %, of 55 %
+    assert not verdict.promoted and verdict.numbers["floor"] == 0.55
+    assert judge_first(table(10), 0.0, 0.0, False).promoted  # 0: no floor
+
+
+def test_chance_is_the_share_of_the_commonest_label() -> None:
+    verdict = judge_first(table(100, labels=1), 0.5, 0.0, False)
+    assert not verdict.promoted and verdict.numbers["chance"] == 1.0
+    assert judge_first(table(90, labels=2), 0.5, 0.0, False).numbers["floor"] == 0.75
+
+
+def test_a_first_champion_must_be_better_than_the_baseline_where_one_is_given() -> None:
+    verdict = judge_first(table(95), 0.5, 0.9, False)  # at least 88.8 %
+    assert not verdict.promoted and "not better than the baseline" in verdict.reason
+    assert judge_first(table(97), 0.5, 0.9, False).promoted
+
+
+def test_without_clean_answers_nobody_becomes_first_champion() -> None:
+    assert not judge_first(table(0, n=0), 0.0, 0.0, False).promoted

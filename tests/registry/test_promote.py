@@ -102,8 +102,38 @@ def test_the_reason_of_a_decision_is_the_versions_description(
         challenge(mistakes)
         reasons.append(promote(params, ready)["reason"])
     texts = [connect(ready).get_model_version("snn-fusion", number).description for number in ("1", "2")]
-    assert texts[0].startswith("Promoted on ") and texts[0].endswith(reasons[0])
-    assert texts[1].startswith("Not promoted on ") and texts[1].endswith(reasons[1])
+    firsts, tables = zip(*(text.split("\n\n", 1) for text in texts), strict=True)
+    assert firsts[0].startswith("Promoted on ") and firsts[0].endswith(reasons[0])
+    assert firsts[1].startswith("Not promoted on ") and firsts[1].endswith(reasons[1])
+    assert all("| clean | 100.0 % |" in table for table in tables)
+
+
+def test_a_champion_is_no_challenger_and_a_dethroned_one_is_not_said_to_be_promoted(
+    ready: Workspace, params: Params, challenge: Challenge
+) -> None:
+    challenge({"n3": 40})
+    promote(params, ready)
+    client = connect(ready)
+    assert client.get_registered_model("snn-fusion").aliases == {"champion": "1"}
+    challenge({"n3": 10})
+    promote(params, ready)
+    assert client.get_registered_model("snn-fusion").aliases == {"champion": "2"}
+    texts = [client.get_model_version("snn-fusion", number).description for number in ("1", "2")]
+    assert texts[0].startswith("Champion until ") and "version 2 took its place" in texts[0]
+    assert texts[1].startswith("Promoted on ")
+
+
+def test_a_first_champion_must_pass_the_floor(ready: Workspace, params: Params, challenge: Challenge) -> None:
+    challenge({"clean": 200})
+    refused = promote(params, ready)
+    assert not refused["promoted"] and refused["champion_before"] is None
+    assert "below the floor for a first champion: 50.0 % of 400 clean recordings" in refused["reason"]
+    assert "55.0 % is wanted (chance is 10.0 %)" in refused["reason"]
+    assert refused["numbers"]["chance"] == pytest.approx(0.1)
+    assert promote(params, ready)["up_to_date"] and [line["promoted"] for line in lines(ready)] == [False]
+    floor = params.registry.floor.model_copy(update={"above_chance": 0.3})
+    lower = params.model_copy(update={"registry": params.registry.model_copy(update={"floor": floor})})
+    assert promote(lower, ready)["promoted"] and champion(ready) == "1"
 
 
 def test_a_version_can_be_named(ready: Workspace, params: Params, challenge: Challenge) -> None:
@@ -166,14 +196,14 @@ def test_an_altered_record_stops_promotion(ready: Workspace, params: Params, cha
     with pytest.raises(BadInput, match=r"promotions.jsonl: line 2: does not follow from the line before"):
         promote(params, ready)
     record.write_text(whole.splitlines()[0].replace("first champion", "best champion") + "\n")
-    with pytest.raises(BadInput, match=r"the line that made version 1 of snn-fusion champion is not as it was"):
+    with pytest.raises(BadInput, match=r"promotions.jsonl: line 1: is not as the registry's record has it"):
         promote(params, ready)
 
 
 @pytest.mark.parametrize(
     ("owner", "moment"),
     [
-        ("snn_fusion.registry.ledger", "append"),
+        ("snn_fusion.registry.record", "append"),
         ("mlflow.MlflowClient", "set_registered_model_alias"),
         ("snn_fusion.validation.stage", "accept_profile"),
     ],

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from urllib.parse import unquote, urlparse
 
 import numpy as np
 import pytest
@@ -126,6 +127,60 @@ def test_another_network_is_another_version_and_going_back_is_not(ready: Workspa
     put_evaluation(ready)
     assert register(params, ready)["version"] == "1"
     assert connect(ready).get_model_version_by_alias("snn-fusion", "challenger").version in (1, "1")
+
+
+def test_what_a_chip_answers_later_is_a_new_evaluation_and_no_new_version(ready: Workspace, params: Params) -> None:
+    first = register(params, ready)
+    put_comparison(ready, spinnaker={"state": "unavailable", "why": "no board today"})
+    again = register(params, ready)
+    assert (again["version"], again["run_id"]) == ("1", first["run_id"])
+    assert again["evaluation_run"] != first["run_id"]
+    client = connect(ready)
+    evaluation = client.get_run(again["evaluation_run"])
+    assert evaluation.info.status == "FINISHED" and evaluation.data.tags[PARENT] == first["run_id"]
+    assert client.get_model_version("snn-fusion", "1").tags["evaluation_run"] == again["evaluation_run"]
+    assert len(children(client, evaluation.info.experiment_id, again["evaluation_run"])) == 2
+    assert counts(ready) == (1, 1, 1)
+    put_comparison(ready)
+    assert register(params, ready)["evaluation_run"] == first["run_id"]  # as it was at first: nothing new is logged
+    assert counts(ready) == (1, 1, 1)
+
+
+def test_the_same_weights_of_another_commit_are_the_same_version_with_other_answers_a_new_evaluation(
+    ready: Workspace, params: Params
+) -> None:
+    register(params, ready)
+    put_network(ready, params, commit="another")
+    put_evaluation(ready, {"clean": 40})
+    assert register(params, ready)["version"] == "1" and counts(ready) == (1, 1, 1)
+    version = connect(ready).get_model_version("snn-fusion", "1")
+    assert version.tags["accuracy"] == "90.0 %"
+    assert version.tags["graph_digest"] == load_graph(resolve_model(params, ready, "1")).digest  # still what is stored
+
+
+def test_mlflows_pages_name_kind_duration_accuracy_and_a_data_set_that_exists(ready: Workspace, params: Params) -> None:
+    result = register(params, ready)
+    client = connect(ready)
+    run = client.get_run(result["run_id"])
+    assert client.get_experiment(run.info.experiment_id).tags["mlflow.experimentKind"] == "custom_model_development"
+    assert run.info.run_name == f"lab 100.0 % {result['weights_digest'][:8]}"
+    assert run.info.end_time - run.info.start_time == 2900  # 1.5 s and 1.4 s of training
+    version = client.get_model_version("snn-fusion", "1")
+    assert "| clean | 100.0 % |" in version.description and version.tags["accuracy"] == "100.0 %"
+    place = Path(unquote(urlparse(json.loads(run.inputs.dataset_inputs[0].dataset.source)["uri"]).path))
+    assert read_manifest(place / "recordings.parquet") == read_manifest(ready.path("validated", "recordings.parquet"))
+    (nested,) = children(client, run.info.experiment_id, run.info.run_id)
+    assert client.get_run(nested).info.run_name.endswith(result["weights_digest"][:8])
+
+
+def test_a_network_that_is_champion_challenges_nobody(ready: Workspace, params: Params) -> None:
+    register(params, ready)
+    client = connect(ready)
+    client.set_registered_model_alias("snn-fusion", "champion", "1")
+    client.delete_registered_model_alias("snn-fusion", "challenger")
+    remove_tree(ready.path("registered"))
+    register(params, ready)
+    assert client.get_registered_model("snn-fusion").aliases == {"champion": "1"}
 
 
 def test_how_versions_are_judged_is_not_part_of_the_version(ready: Workspace, params: Params) -> None:

@@ -15,7 +15,8 @@ from starlette.testclient import TestClient
 
 from snn_fusion.config import Params
 from snn_fusion.registry import ledger, versions
-from snn_fusion.registry.promote import RECORD, promote
+from snn_fusion.registry.promote import promote
+from snn_fusion.registry.record import RECORD
 from snn_fusion.registry.register import register
 from snn_fusion.registry.tracking import URI, connect
 from snn_fusion.serving import registry_routes

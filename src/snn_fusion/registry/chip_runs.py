@@ -23,8 +23,11 @@ def log_chips(client: MlflowClient, experiment: str, parent: str, tags: Mapping[
     """Log each target of compared/targets.json. A target that is unavailable has a run that says why."""
     content = json.loads(ws.path("compared", "targets.json").read_text())
     for name, chip in content["targets"].items():
+        weights = tags["weights_digest"][:8]
         own = {PARENT: parent, "target": name, "state": chip["state"], "graph_digest": tags["graph_digest"]}
-        run_id = str(client.create_run(experiment, tags=own | _said(chip), run_name=TITLES[name]).info.run_id)
+        run_id = str(
+            client.create_run(experiment, tags=own | _said(chip), run_name=f"{TITLES[name]} {weights}").info.run_id
+        )
         if chip["state"] == "measured":
             _log(client, run_id, name, chip, ws)
         client.set_terminated(run_id, "FAILED" if chip["state"] == "failed" else "FINISHED")
@@ -37,13 +40,16 @@ def children(client: MlflowClient, experiment: str, parent: str) -> list[str]:
 
 
 def artefacts(client: MlflowClient, version: Version, ws: Workspace, only: str | None = None) -> dict[str, Path]:
-    """What was compiled of a version for each target (or one), as it was registered, in the workspace's cache."""
+    """What was compiled of a version for each target (or one), in the workspace's cache: of its latest evaluation if
+    the target was measured there, else as it was registered."""
     experiment = client.get_run(version.run_id).info.experiment_id
-    measured = f"tags.`{PARENT}` = '{version.run_id}' and tags.state = 'measured'"
-    found = {}
-    for run in client.search_runs([experiment], measured + (f" and tags.target = '{only}'" if only else "")):
-        found[run.data.tags["target"]] = versions.run_file(replace(version, run_id=run.info.run_id), "artefact", ws)
-    return found
+    last = {}
+    for parent in dict.fromkeys((version.run_id, versions.evaluated(version).run_id)):
+        measured = f"tags.`{PARENT}` = '{parent}' and tags.state = 'measured'"
+        for run in client.search_runs([experiment], measured + (f" and tags.target = '{only}'" if only else "")):
+            if run.data.tags.get("graph_digest", "") == version.tags.get("graph_digest", ""):
+                last[run.data.tags["target"]] = replace(version, run_id=run.info.run_id)
+    return {target: versions.run_file(one, "artefact", ws) for target, one in last.items()}
 
 
 def numbers(chip: Mapping[str, Any]) -> Iterator[tuple[str, float, str]]:

@@ -13,6 +13,7 @@ from pathlib import Path
 from filelock import FileLock
 
 from snn_fusion.errors import BadInput, SnnFusionError
+from snn_fusion.registry.place import settle_airflow
 from snn_fusion.workspace import PACKAGE, Workspace, disk_errors, print_waiting, write_atomic
 
 CHECKOUT = PACKAGE.parents[1]
@@ -58,6 +59,7 @@ def migrate(ws: Workspace) -> None:
     with disk_errors(home):
         home.mkdir(parents=True, exist_ok=True)
     with FileLock(home / ".migrate.lock"), disk_errors(home):
+        settle_airflow(home)
         if database.exists() and stamp.exists() and stamp.read_text() == installed:
             return
         print_waiting("preparing Airflow's database (only this once)")

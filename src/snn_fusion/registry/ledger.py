@@ -1,95 +1,72 @@
-"""The record of every promotion decision: one JSON line each, only ever appended, each sealed by the one before it."""
+"""Promotion decisions as a chain: one JSON line each, sealed by the SHA-256 of the line before. See record.py."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from snn_fusion.errors import BadInput
-from snn_fusion.workspace import disk_errors
 
 BEGINNING = "0" * 64  # `previous` of the first line
-TAMPERED = "the record has been altered; restore the file from a backup before promoting again"
+TAMPERED = "the record has been altered; restore it from a backup before promoting again"
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One decision as it was written, and the SHA-256 of its line."""
+    """One decision, the line that it was written as, and the SHA-256 of that line."""
 
     body: Mapping[str, Any]
+    line: str
     sha256: str
 
 
-def read(path: Path) -> list[Entry]:
-    """All decisions, oldest first. Raises BadInput naming the line at which the chain is broken.
-
-    Half a line at the end is what a kill during `append` leaves: its decision was never acted on, and it is left out.
-    """
+def chain(lines: Sequence[str], where: str | Path) -> list[Entry]:
+    """The decisions on these lines, oldest first. Raises BadInput naming the line at which the chain is broken."""
     entries: list[Entry] = []
     previous = BEGINNING
-    for number, line in enumerate(_lines(path), start=1):
-        where = f"{path}: line {number}"
+    for number, line in enumerate(lines, start=1):
+        place = f"{where}: line {number}"
         try:
             body = json.loads(line)
         except ValueError as error:
-            raise BadInput(where, f"not JSON: {error}", TAMPERED) from None
+            raise BadInput(place, f"not JSON: {error}", TAMPERED) from None
         if not isinstance(body, dict) or body.get("previous") != previous:
             found = body.get("previous") if isinstance(body, dict) else None
-            raise BadInput(where, f"does not follow from the line before: previous {found}, not {previous}", TAMPERED)
-        previous = _seal(line)
-        entries.append(Entry(body, previous))
+            raise BadInput(place, f"does not follow from the line before: previous {found}, not {previous}", TAMPERED)
+        entries.append(Entry(body, line, previous := seal(line)))
     return entries
 
 
-def append(path: Path, body: Mapping[str, Any]) -> Entry:
-    """Add a decision and wait until it is on the disk. The caller holds the workspace's lock.
+def read(path: Path) -> list[Entry]:
+    """The decisions in a file. Raises BadInput naming the line at which the chain is broken.
 
-    Raises BadInput if the record is broken or the disk is full; the file is then as it was.
+    Half a line at the end is what a kill left in files of earlier releases: its decision was never acted on, and it is
+    left out.
     """
-    entries = read(path)
-    sealed = {**body, "previous": entries[-1].sha256 if entries else BEGINNING}
-    line = json.dumps(sealed, sort_keys=True).encode()
-    with disk_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        whole = sum(len(one) + 1 for one in _lines(path))
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-        try:
-            end = min(whole, os.fstat(descriptor).st_size)
-            os.ftruncate(descriptor, end)  # drops the half line of a kill, nothing else
-            newline = b"\n" * (whole - end)  # one that an editor took
-            _write(descriptor, newline + line + b"\n", end)
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-    return Entry(sealed, _seal(line))
-
-
-def _write(descriptor: int, data: bytes, end: int) -> None:
     try:
-        while data:
-            data = data[os.write(descriptor, data) :]
-    except OSError:
-        os.ftruncate(descriptor, end)
-        raise
-
-
-def _lines(path: Path) -> list[bytes]:
-    """The file's lines, without half a line at the end (no newline, not JSON)."""
-    try:
-        *lines, tail = path.read_bytes().split(b"\n")
+        lines = path.read_text().split("\n")
     except FileNotFoundError:
         return []
+    except UnicodeDecodeError as error:
+        raise BadInput(path, f"is no text: {error}", TAMPERED) from None
+    *whole, tail = lines
     try:
         json.loads(tail)
     except ValueError:
-        return lines
-    return [*lines, tail]
+        return chain(whole, path)
+    return chain([*whole, tail], path)  # an editor took the newline
 
 
-def _seal(line: bytes) -> str:
-    return hashlib.sha256(line).hexdigest()
+def following(entries: Sequence[Entry], body: Mapping[str, Any]) -> Entry:
+    """The entry that puts `body` at the end of the chain."""
+    sealed = {**body, "previous": entries[-1].sha256 if entries else BEGINNING}
+    line = json.dumps(sealed, sort_keys=True)
+    return Entry(sealed, line, seal(line))
+
+
+def seal(line: str) -> str:
+    return hashlib.sha256(line.encode()).hexdigest()

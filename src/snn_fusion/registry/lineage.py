@@ -6,6 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from snn_fusion.config import Params
@@ -58,6 +59,17 @@ def read_data_set(ws: Workspace) -> DataSet:
 def rows_digest(rows: Sequence[Row]) -> str:
     """SHA-256 over ids, labels, splits and contents of recordings, in order."""
     return digest([[row.id, row.label, row.split, row.source, _contents(row)] for row in rows])
+
+
+def network_digest(graph: Path, data: DataSet) -> str:
+    """What a network is: weights, neurons, encoding and classes, and the recordings that it was trained on.
+
+    Not the commit that trained it, nor the recordings that it is tested on: with others it is the same network.
+    """
+    meta = json.loads((graph / "graph.json").read_text())
+    meta.pop("training")
+    trained = [[row for row in rows if row.split != "test"] for rows in (data.recordings, data.joined)]
+    return digest(meta, *map(rows_digest, trained))
 
 
 def _contents(row: Row) -> list[Any]:

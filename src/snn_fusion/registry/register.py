@@ -6,6 +6,7 @@ import getpass
 import json
 import os
 import socket
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,9 +16,17 @@ from snn_fusion.data.manifest import DATA_SET
 from snn_fusion.errors import BadInput
 from snn_fusion.registry import versions
 from snn_fusion.registry.chip_runs import children
-from snn_fusion.registry.lineage import DataSet, lock_digest, read_data_set, testing_digest, training_code
-from snn_fusion.registry.tracking import URI, connect, database, experiment_id, tracking_uri
-from snn_fusion.registry.versions import CHALLENGER, Version
+from snn_fusion.registry.describe import NOTE, clean_accuracy
+from snn_fusion.registry.lineage import (
+    DataSet,
+    lock_digest,
+    network_digest,
+    read_data_set,
+    testing_digest,
+    training_code,
+)
+from snn_fusion.registry.tracking import connect, database, experiment_id, on_server, tracking_uri, without_password
+from snn_fusion.registry.versions import CHALLENGER, CHAMPION, EVALUATION, Version
 from snn_fusion.workspace import Workspace, digest, file_digest, remove_tree
 
 if TYPE_CHECKING:
@@ -26,11 +35,15 @@ if TYPE_CHECKING:
 
 # Sections of params.yaml that say how a version is judged or its parameters were found, not what it is.
 NOT_OF_THE_VERSION: dict[str, Any] = {
-    "registry": {"significance", "max_drop"},
+    "registry": {"significance", "max_drop", "floor"},
     "targets": {"max_drop", "waived"},
     "search": True,
 }
 EVIDENCE = ("evaluation.json", "predictions.parquet")
+# Tags of a version that tell of its evaluation, which may be made again.
+OF_AN_EVALUATION = {"testing_digest", "accuracy"}
+NETWORK = "network_digest"
+OF_EARLIER = ("weights_digest", "data_digest")  # by which a version of an earlier release is recognised
 AUTHOR = "registered_by"  # the service lets nobody promote what is their own
 COMMIT = "mlflow.source.git.commit"
 
@@ -38,7 +51,8 @@ COMMIT = "mlflow.source.git.commit"
 def register(params: Params, ws: Workspace) -> dict[str, Any]:
     """Log one MLflow run and register its network as the newest version, `challenger`.
 
-    The same network with the same evidence is the same version, however often this is run, killed or run at once.
+    The same network is the same version, however often this is run, killed or run at once; with other evidence (other
+    test recordings, another chip) that is a new evaluation of it, logged in a run of its own.
     Raises BadInput if the evaluation is of another network or of other recordings.
     """
     _check_order(ws)
@@ -52,23 +66,28 @@ def register(params: Params, ws: Workspace) -> dict[str, Any]:
         "chips": _chips(ws),
         "params": digest(params.model_dump(mode="json", exclude=NOT_OF_THE_VERSION)),
         "lock": lock_digest(),
-        "store": tracking_uri(ws),
     }
+    identity = digest(inputs)
+    inputs["store"] = without_password(tracking_uri(ws)) if on_server() else "the workspace's own"
     with ws.lock("register"):
-        if URI not in os.environ and not database(ws).exists():
+        if not on_server() and not database(ws).exists():
             remove_tree(ws.path("registered"))  # the store that it tells of is gone
 
     def work(out: Path) -> dict[str, Any]:
-        client = connect(ws)
+        client, model = connect(ws), params.registry.model
         experiment = experiment_id(client, params, ws)
-        tags = _tags(params, ws, data) | {"identity": digest(inputs)}
-        run_id = _run(client, experiment, tags, params, data, ws)
-        version = _version(client, params.registry.model, run_id, tags)
-        client.set_registered_model_alias(version.model, CHALLENGER, version.number)
+        tags = _tags(params, ws, data) | {"identity": identity}
+        known = _same_network(client, model, tags)
+        run_id = _run(client, experiment, tags, params, data, ws, known)
+        version = known or _version(client, model, run_id, tags)
+        if known:
+            _note_evaluation(client, known, run_id, tags)
+        _challenge(client, version)
         result = {
             "model": version.model,
             "version": version.number,
-            "run_id": run_id,
+            "run_id": version.run_id,
+            "evaluation_run": run_id,
             "synthetic": data.synthetic,
             **{key: tags[key] for key in ("weights_digest", "graph_digest", "data_digest")},
         }
@@ -130,30 +149,71 @@ def _tags(params: Params, ws: Workspace, data: DataSet) -> dict[str, str]:
         COMMIT: meta["training"].get("commit", "unknown"),
         "graph_digest": ws.path("trained", "graph", "digest").read_text().strip(),
         "weights_digest": meta["weights_sha256"],
+        NETWORK: network_digest(ws.path("trained", "graph"), data),
         "data_digest": data.digest,
         "testing_digest": testing_digest(split_rows(ws), params),
         "code_digest": training_code(ws),
         "lock_digest": lock_digest(),
         "synthetic": str(data.synthetic).lower(),
         "seed": str(params.seed),
+        "accuracy": clean_accuracy(json.loads(ws.path("evaluated", "evaluation.json").read_text())),
         AUTHOR: os.environ.get("SNN_FUSION_USER") or getpass.getuser(),
         **airflow_tags(),
     }
 
 
+def _same_network(client: MlflowClient, model: str, tags: Mapping[str, str]) -> Version | None:
+    """The version of this very network, however it was judged, if there is one."""
+    for version in versions.every(client, model):
+        names = (NETWORK,) if NETWORK in version.tags else OF_EARLIER
+        if all(version.tags.get(name) == tags[name] for name in names):
+            return version
+    return None
+
+
 def _run(
-    client: MlflowClient, experiment: str, tags: dict[str, str], params: Params, data: DataSet, ws: Workspace
+    client: MlflowClient,
+    experiment: str,
+    tags: dict[str, str],
+    params: Params,
+    data: DataSet,
+    ws: Workspace,
+    known: Version | None,
 ) -> str:
-    """The finished run of this identity; what a kill left of an earlier try is deleted first."""
-    from snn_fusion.registry.run import log_run
+    """The finished run of this identity; what a kill left of an earlier try is deleted first.
+
+    Of a network that is registered already it is a new evaluation.
+    """
+    from snn_fusion.registry.run import log_evaluation, log_run
 
     home = f"{socket.gethostname()}:{ws.root}"
     for run in _runs(client, experiment, tags["identity"]):
         if run.info.status == "FINISHED":
             return str(run.info.run_id)
-        if run.data.tags.get("workspace") == home:  # else someone is at it with the same server
+        if not on_server() or run.data.tags.get("workspace") == home:  # else someone is at it with the same server
             _delete(client, experiment, run)
-    return log_run(client, experiment, {**tags, "workspace": home}, params, data, ws)
+    tags = {**tags, "workspace": home}
+    if known:
+        return log_evaluation(client, experiment, tags, params, data, ws, known)
+    return log_run(client, experiment, tags, params, data, ws)
+
+
+def _note_evaluation(client: MlflowClient, version: Version, run_id: str, tags: Mapping[str, str]) -> None:
+    """The version's tags that tell of its evaluation are those of its latest one."""
+    if versions.evaluated(version).run_id == run_id:
+        return
+    for name in OF_AN_EVALUATION & tags.keys():
+        client.set_model_version_tag(version.model, version.number, name, tags[name])
+    client.set_model_version_tag(version.model, version.number, EVALUATION, run_id)
+
+
+def _challenge(client: MlflowClient, version: Version) -> None:
+    """The newest network challenges the champion, unless it is the champion: then nobody does."""
+    champion = versions.by_alias(client, version.model, CHAMPION)
+    if champion is None or champion.number != version.number:
+        client.set_registered_model_alias(version.model, CHALLENGER, version.number)
+    elif versions.by_alias(client, version.model, CHALLENGER):
+        client.delete_registered_model_alias(version.model, CHALLENGER)
 
 
 def _runs(client: MlflowClient, experiment: str, identity: str) -> list[Run]:
@@ -172,6 +232,7 @@ def _delete(client: MlflowClient, experiment: str, run: Run) -> None:
 
 
 def _version(client: MlflowClient, model: str, run_id: str, tags: dict[str, str]) -> Version:
+    """The version of a run, made if there is none. Of two that register a network at once, the first one's counts."""
     from mlflow.exceptions import MlflowException
 
     if known := versions.of_run(client, model, run_id):
@@ -181,9 +242,19 @@ def _version(client: MlflowClient, model: str, run_id: str, tags: dict[str, str]
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
-    logged = client.get_run(run_id).outputs.model_outputs[0].model_id
+    run = client.get_run(run_id)
+    logged = run.outputs.model_outputs[0].model_id
     kept = {key: value for key, value in tags.items() if not key.startswith("mlflow.")}
     made = client.create_model_version(
-        model, f"models:/{logged}", run_id, tags={**kept, "commit": tags[COMMIT]}, model_id=logged
+        model,
+        f"models:/{logged}",
+        run_id,
+        tags={**kept, "commit": tags[COMMIT]},
+        description=run.data.tags.get(NOTE, ""),
+        model_id=logged,
     )
+    first = _same_network(client, model, tags)
+    if first and first.number != str(made.version):
+        client.delete_model_version(model, str(made.version))
+        return first
     return Version(model, str(made.version), run_id, dict(made.tags))

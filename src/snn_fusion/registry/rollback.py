@@ -6,24 +6,25 @@ from typing import Any
 
 from snn_fusion.config import Params
 from snn_fusion.errors import BadInput
-from snn_fusion.registry import ledger, versions
-from snn_fusion.registry.promote import RECORD, crown, finish, signature
+from snn_fusion.registry import record, versions
+from snn_fusion.registry.promote import crown, finish, signature
+from snn_fusion.registry.record import Record
 from snn_fusion.registry.tracking import connect
-from snn_fusion.registry.versions import CHAMPION
+from snn_fusion.registry.versions import CHALLENGER, CHAMPION
 from snn_fusion.workspace import Workspace, disk_errors
 
 
 def rollback(params: Params, ws: Workspace, version: str | None = None) -> dict[str, Any]:
     """Take the champion (`version` must be it; None: whichever it is) back, for the champion before it.
 
-    A line of promotions.jsonl says who did it. The version that was rolled back is not promoted again until somebody
+    A line of the record says who did it. The version that was rolled back is not promoted again until somebody
     names it. Raises BadInput if `version` is not the champion, none was champion before it, or the record has been
     altered.
     """
     with ws.lock("rollback"), disk_errors(ws.root):
         client, model = connect(ws), params.registry.model
-        record = ledger.read(ws.path(RECORD))
-        finish(client, model, record, ws)
+        known = record.read(client, model, ws)
+        finish(client, known, ws)
         champion = versions.by_alias(client, model, CHAMPION)
         if champion is None:
             raise BadInput(f"model {model}", "there is no champion", "run `snn-fusion promote`")
@@ -32,10 +33,10 @@ def rollback(params: Params, ws: Workspace, version: str | None = None) -> dict[
             raise BadInput(
                 f"model {model}, {named}", f"is not the champion, which is {champion}", "only that can be rolled back"
             )
-        reigns = _reigns(record, model)
+        reigns = _reigns(known)
         if not reigns or reigns[-1]["run_id"] != champion.run_id:
             remedy = "set the alias to the version that is wanted, in MLflow"
-            raise BadInput(ws.path(RECORD), f"does not say how {champion} became champion", remedy)
+            raise BadInput(f"model {model}", f"the record does not say how {champion} became champion", remedy)
         if len(reigns) < 2:
             raise BadInput(f"model {model}, {champion}", "none was champion before it", "promote another version")
         before = versions.find(client, model, reigns[-2]["version"])
@@ -50,18 +51,22 @@ def rollback(params: Params, ws: Workspace, version: str | None = None) -> dict[
             "rolled_back": champion.number,
             "reason": reason,
         }
-        entry = ledger.append(ws.path(RECORD), line)
+        try:
+            entry = record.append(client, known, line, ws)
+        except record.Overtaken:
+            problem = "another workspace has decided about this model at the same time"
+            raise BadInput(f"model {model}", problem, "look who is champion now, and run it again") from None
         crown(client, before, entry, ws)
+        client.set_registered_model_alias(model, CHALLENGER, champion.number)
         return {"rolled_back": champion.number, "version": before.number, "reason": reason}
 
 
-def _reigns(record: list[ledger.Entry], model: str) -> list[dict[str, Any]]:
+def _reigns(known: Record) -> list[dict[str, Any]]:
     """Whoever was promoted and not rolled back since, oldest first; the last is champion."""
     found: list[dict[str, Any]] = []
-    for entry in record:
-        if entry.body["promoted"] and entry.body["model"] == model:
-            if entry.body.get("rolled_back"):
-                found.pop()
-            else:
-                found.append(dict(entry.body))
+    for entry in known.accepted:
+        if entry.body.get("rolled_back"):
+            found.pop()
+        else:
+            found.append(dict(entry.body))
     return found

@@ -14,15 +14,17 @@ import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlparse
 
 import yaml
 
 from snn_fusion.config import Params
 from snn_fusion.data.recording import SENSES
-from snn_fusion.registry.chip_runs import log_chips
+from snn_fusion.registry.chip_runs import PARENT, log_chips
+from snn_fusion.registry.describe import NOTE, description, run_name
 from snn_fusion.registry.frame import PARTS
 from snn_fusion.registry.lineage import DataSet
-from snn_fusion.registry.versions import GRAPH
+from snn_fusion.registry.versions import GRAPH, Version
 from snn_fusion.workspace import PACKAGE, Workspace
 
 if TYPE_CHECKING:
@@ -40,6 +42,8 @@ FILES = (
     ("compared/targets.json", None),
     ("evaluated/evaluation.json", None),
     ("evaluated/predictions.parquet", None),
+    ("validated/recordings.parquet", "data"),
+    ("validated/joined.parquet", "data"),
     ("validated/validation.html", "validation"),
     ("validated/validation.json", "validation"),
     ("validated/profile.json", "validation"),
@@ -53,23 +57,68 @@ LONGEST_DIGEST = 36  # MLflow's limit; the whole digest is in the data set's pro
 def log_run(
     client: MlflowClient, experiment: str, tags: Mapping[str, str], params: Params, data: DataSet, ws: Workspace
 ) -> str:
-    """Log everything about the network in the workspace; the run's id. It is FINISHED only when all is logged."""
+    """Log everything about the network in the workspace; the run's id. It is FINISHED only when all is logged.
+
+    The run's duration is the training's own.
+    """
     import mlflow
 
-    name = f"{tags['weights_digest'][:8]}{' synthetic' if data.synthetic else ''}"
-    evaluation = json.loads(ws.path("evaluated", "evaluation.json").read_text())
-    tags = {**tags, "mlflow.note.content": description(evaluation, data)}
-    run = client.create_run(experiment, tags={**_source(), **tags}, run_name=name)
-    run_id = str(run.info.run_id)
-    _log_params(client, run_id, params)
+    start, end = training_time(ws)
+    evaluation, run_id = _begin(client, experiment, tags, params, data, ws, start_time=start)
     _log_metrics(client, run_id, list(curves(ws.path("trained", "history.csv"))))
-    client.log_inputs(run_id, [_data_set(data, split, ws) for split in ("train", "test")])
-    _log_files(client, run_id, params, ws)
-    log_chips(client, experiment, run_id, tags, ws)
     with mlflow.start_run(run_id=run_id):  # its end is what sets FINISHED
         model_id = _log_model(tags, ws)
         _log_metrics(client, run_id, list(results(evaluation)), model_id)
+    client.set_terminated(run_id, "FINISHED", end_time=end)
     return run_id
+
+
+def log_evaluation(
+    client: MlflowClient,
+    experiment: str,
+    tags: Mapping[str, str],
+    params: Params,
+    data: DataSet,
+    ws: Workspace,
+    version: Version,
+) -> str:
+    """Log a new evaluation of a version's network, in a run nested in the version's; the run's id."""
+    tags = {**tags, PARENT: version.run_id, "evaluation_of": version.number}
+    evaluation, run_id = _begin(client, experiment, tags, params, data, ws, prefix="evaluation of ")
+    _log_metrics(client, run_id, list(results(evaluation)))
+    client.set_terminated(run_id, "FINISHED")
+    return run_id
+
+
+def _begin(
+    client: MlflowClient,
+    experiment: str,
+    tags: Mapping[str, str],
+    params: Params,
+    data: DataSet,
+    ws: Workspace,
+    prefix: str = "",
+    start_time: int | None = None,
+) -> tuple[dict[str, Any], str]:
+    """A run with what every evaluation has: parameters, data sets, files, chips. evaluation.json and the run's id."""
+    evaluation: dict[str, Any] = json.loads(ws.path("evaluated", "evaluation.json").read_text())
+    name = prefix + run_name(evaluation, data, tags["weights_digest"])
+    tags = {**_source(), **tags, NOTE: description(evaluation, data.synthetic)}
+    run = client.create_run(experiment, start_time=start_time, tags=tags, run_name=name)
+    run_id = str(run.info.run_id)
+    _log_params(client, run_id, params)
+    _log_files(client, run_id, params, ws)
+    client.log_inputs(run_id, [_data_set(data, split, f"{run.info.artifact_uri}/data") for split in ("train", "test")])
+    log_chips(client, experiment, run_id, tags, ws)
+    return evaluation, run_id
+
+
+def training_time(ws: Workspace) -> tuple[int, int]:
+    """When the training in the workspace began and ended, in ms since 1970: the sum of its epochs, up to its end."""
+    end = ws.path("trained", "stage.json").stat().st_mtime
+    with ws.path("trained", "history.csv").open(newline="") as file:
+        seconds = sum(float(row.get("seconds") or 0) for row in csv.DictReader(file))
+    return int(1000 * (end - seconds)), int(1000 * end)
 
 
 def flat(params: Params) -> dict[str, str]:
@@ -103,18 +152,6 @@ def results(evaluation: Mapping[str, Any]) -> Iterator[tuple[str, float, int]]:
                 yield f"synaptic_operations.{view}.{name}", float(found[name]["value"]), 0
 
 
-def description(evaluation: Mapping[str, Any], data: DataSet) -> str:
-    """What MLflow shows of the run first, in Markdown: the accuracies of each condition."""
-    kind = "**synthetic** recordings: the numbers say nothing about real sensors" if data.synthetic else "recordings"
-    lines = [f"Test accuracy on {kind}. Whole report: `report.html` among the artefacts.", ""]
-    views = [view for view in (*SENSES, "fused") if any(view in one for one in evaluation["accuracy"].values())]
-    lines += [f"| condition | {' | '.join(views)} |", "|---" * (1 + len(views)) + "|"]
-    for condition, found in evaluation["accuracy"].items():
-        shares = (f"{100 * found[view]['value']:.1f} %" if view in found else "" for view in views)
-        lines.append(f"| {condition} | {' | '.join(shares)} |")
-    return "\n".join(lines)
-
-
 def _source() -> dict[str, str]:
     return {"mlflow.user": getpass.getuser(), "mlflow.source.name": "snn-fusion register", "mlflow.source.type": "JOB"}
 
@@ -136,13 +173,18 @@ def _log_metrics(
         client.log_batch(run_id, [Metric(name, value, now, step, model_id=model_id) for name, value, step in batch])
 
 
-def _data_set(data: DataSet, split: str, ws: Workspace) -> DatasetInput:
-    """The lineage of one split: what it holds, where its sources came from, the digest of the whole data set."""
+def _data_set(data: DataSet, split: str, place: str) -> DatasetInput:
+    """The lineage of one split: what it holds, where its sources came from, the digest of the whole data set.
+
+    `place`: the folder among the run's artefacts that lists every recording.
+    """
     from mlflow.entities import Dataset, DatasetInput, InputTag
 
     profile = {"digest": data.digest, "synthetic": data.synthetic, **data.profile(split), "sources": data.origins}
-    source = json.dumps({"uri": ws.path("validated").as_uri()})
-    dataset = Dataset(f"recordings-{split}", data.digest[:LONGEST_DIGEST], "local", source, profile=json.dumps(profile))
+    scheme = urlparse(place).scheme
+    kind = "local" if scheme in ("", "file") else scheme
+    source = json.dumps({"uri": place})
+    dataset = Dataset(f"recordings-{split}", data.digest[:LONGEST_DIGEST], kind, source, profile=json.dumps(profile))
     context = "training" if split == "train" else "testing"
     return DatasetInput(dataset, [InputTag("mlflow.data.context", context)])
 

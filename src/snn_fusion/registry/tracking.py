@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import logging
 import os
+import re
+import threading
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from snn_fusion.config import Params
 from snn_fusion.errors import BadInput
+from snn_fusion.registry.place import settle
 from snn_fusion.workspace import Workspace, disk_errors
 
 if TYPE_CHECKING:
@@ -17,6 +20,16 @@ if TYPE_CHECKING:
 
 URI = "MLFLOW_TRACKING_URI"
 TELEMETRY = "MLFLOW_DISABLE_TELEMETRY"
+KIND_TAG = "mlflow.experimentKind"
+KIND = "custom_model_development"  # the kind of experiment whose runs MLflow's pages show under model training
+ANSWER_S = 6.0  # that a server may take for the first answer; with the start of the program under 10 s
+# For all requests after it, unless the user says else: MLflow's own are 7 tries of 120 s, five minutes of silence
+# where nothing listens.
+PATIENCE = {
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
+    "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
+}
 
 
 def database(ws: Workspace) -> Path:
@@ -24,7 +37,7 @@ def database(ws: Workspace) -> Path:
 
 
 def artifact_root(ws: Workspace) -> Path:
-    return ws.path("mlflow", "artifacts")
+    return ws.path("mlflow", "artifacts").resolve()
 
 
 def tracking_uri(ws: Workspace) -> str:
@@ -35,7 +48,8 @@ def tracking_uri(ws: Workspace) -> str:
 def connect(ws: Workspace) -> MlflowClient:
     """A client of the workspace's registry, and the same for MLflow's module-level functions.
 
-    The first call in a new workspace makes the database (about 3 s). Raises BadInput if the server that
+    The first call in a new workspace makes the database (about 3 s); the first one after the workspace was moved or
+    copied makes its URIs those of this place. Raises BadInput within ANSWER_S if the server that
     $MLFLOW_TRACKING_URI names does not answer.
     """
     os.environ.setdefault(TELEMETRY, "true")
@@ -43,21 +57,57 @@ def connect(ws: Workspace) -> MlflowClient:
     from mlflow.exceptions import MlflowException
 
     _quiet()
-    uri = tracking_uri(ws)
-    if URI not in os.environ:
+    uri, own = tracking_uri(ws), not on_server()
+    if own:
         _make_database(database(ws))
+        settle(database(ws), ws.root)
     _use(uri)
     try:
         with disk_errors(database(ws)):
             client = MlflowClient(uri, uri)
-            client.search_experiments(max_results=1)
-    except MlflowException as error:
+            if own:
+                client.search_experiments(max_results=1)
+            else:
+                _probe(client)
+    except (MlflowException, TimeoutError) as error:
         raise BadInput(
-            URI if URI in os.environ else database(ws),
-            f"MLflow cannot be used at {uri}: {_first_line(error)}",
+            database(ws) if own else URI,
+            f"MLflow cannot be used at {without_password(uri)}: {without_password(_first_line(error))}",
             "start the server, or unset the variable to use the workspace's own database",
         ) from error
     return client
+
+
+def on_server() -> bool:
+    """Whether the registry is one that the user named, and not the workspace's own."""
+    return bool(os.environ.get(URI))
+
+
+def without_password(text: str) -> str:
+    return re.sub(r"//[^/@\s]+@", "//", text)
+
+
+def _probe(client: MlflowClient) -> None:
+    """One small question within ANSWER_S, however slowly bytes come. Raises TimeoutError or MLflow's own error."""
+    for name, value in PATIENCE.items():
+        os.environ.setdefault(name, value)
+    said: list[Exception | None] = []
+
+    def ask() -> None:
+        try:
+            client.search_experiments(max_results=1)
+        except Exception as error:  # raised again in the thread that waits
+            said.append(error)
+        else:
+            said.append(None)
+
+    asking = threading.Thread(target=ask, daemon=True)  # one that hangs must not keep the process
+    asking.start()
+    asking.join(ANSWER_S)
+    if not said:
+        raise TimeoutError(f"no answer in {ANSWER_S:g} s")
+    if said[0] is not None:
+        raise said[0]
 
 
 def experiment_id(client: MlflowClient, params: Params, ws: Workspace) -> str:
@@ -65,14 +115,16 @@ def experiment_id(client: MlflowClient, params: Params, ws: Workspace) -> str:
     name = params.registry.experiment
     known = client.get_experiment_by_name(name)
     if known is None:
-        location = None if URI in os.environ else artifact_root(ws).as_uri()
-        return str(client.create_experiment(name, artifact_location=location))
+        location = None if on_server() else artifact_root(ws).as_uri()
+        return str(client.create_experiment(name, artifact_location=location, tags={KIND_TAG: KIND}))
     if known.lifecycle_stage != "active":
         raise BadInput(
             "params.yaml: registry.experiment",
             f"the MLflow experiment `{name}` has been deleted",
             f"restore it with `mlflow experiments restore --experiment-id {known.experiment_id}` or choose another",
         )
+    if KIND_TAG not in known.tags:
+        client.set_experiment_tag(known.experiment_id, KIND_TAG, KIND)
     return str(known.experiment_id)
 
 

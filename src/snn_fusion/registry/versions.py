@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 CHAMPION, CHALLENGER = "champion", "challenger"
 GRAPH = "graph"  # the graph folder's name among the logged model's artefacts
+EVALUATION = "evaluation_run"  # tag: the run of the latest evaluation, where that is not the version's own run
 RUN_FIRST = "run `snn-fusion register`"
 
 
@@ -34,6 +35,11 @@ class Version:
 
     def __str__(self) -> str:
         return f"version {self.number}"
+
+
+def evaluated(version: Version) -> Version:
+    """The version with the run of its latest evaluation in the place of the run that registered it."""
+    return replace(version, run_id=version.tags.get(EVALUATION, version.run_id))
 
 
 def by_alias(client: MlflowClient, model: str, alias: str) -> Version | None:
