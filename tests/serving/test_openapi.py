@@ -29,7 +29,7 @@ from snn_fusion.serving import answers, docs_page
 from snn_fusion.serving.app import ACCESS, ROUTES, create
 from snn_fusion.serving.examples import example
 from snn_fusion.serving.model import Model
-from snn_fusion.serving.payload import Recording, signals
+from snn_fusion.serving.payload import Recording, signals, wired
 from snn_fusion.serving.settings import Settings
 from snn_fusion.serving.tokens import Role
 from tests.serving.made import CODE
@@ -234,8 +234,8 @@ def test_an_example_for_fewer_channels_is_one_that_such_a_network_takes() -> Non
     code = CODE.model_copy(update={"imu": imu})
     found = example("3", code=code)
     assert list(found["imu"]["channels"]) == [one.name for one in imu.channels]
-    taken = signals(msgspec.convert(found, Recording), code)["imu"]
-    whole = signals(msgspec.convert(example("3"), Recording), CODE)["imu"]
+    taken = signals(wired(found, Recording), code)["imu"]
+    whole = signals(wired(example("3"), Recording), CODE)["imu"]
     assert isinstance(taken, Imu) and isinstance(whole, Imu)
     np.testing.assert_array_equal(taken.values, whole.values[:, 1:3])
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from functools import partial
+from typing import Annotated, Any
 
 import msgspec
 import numpy as np
@@ -19,12 +20,15 @@ from snn_fusion.data.synthetic_glyph import LABELS, Person, draw_glyph
 from snn_fusion.data.synthetic_pen import feel
 from snn_fusion.data.synthetic_voice import RATE, speak
 from snn_fusion.data.unipen import Stroke
-from snn_fusion.serving import body, limits
-from snn_fusion.serving.payload import decode
+from snn_fusion.serving import limits
+from snn_fusion.serving.answering import share
+from snn_fusion.serving.arrays import numbers
+from snn_fusion.serving.body import Body, reading
 from snn_fusion.serving.problems import Problem, invalid
 from snn_fusion.serving.reply import reply
 
 SEEDS = 1_000
+COORDINATE = np.dtype("<f8")
 PAD_M = 1.0  # m, as far from the middle as a pen may be
 Wire = dict[str, Any]
 
@@ -70,31 +74,37 @@ def imu(signal: Imu, code: EncodingParams | None = None) -> Wire:
 class StrokeIn(msgspec.Struct, forbid_unknown_fields=True):
     """Where the pen was while it touched: metres, x to the right, y up, a point every `sample_ms`."""
 
-    x: list[float]
-    y: list[float]
+    x: msgspec.Raw
+    y: msgspec.Raw
 
 
 class PenIn(msgspec.Struct, forbid_unknown_fields=True):
     """What was drawn; `gap_ms` from the last point of a stroke to the first of the next."""
 
-    strokes: list[StrokeIn]
+    strokes: Annotated[list[StrokeIn], msgspec.Meta(max_length=limits.PARTS)]
     sample_ms: float = 10.0
     gap_ms: float = 100.0
 
 
 def felt(given: PenIn) -> Imu:
     """What an inertial sensor in the pen would have felt, by data/stylus.py. Raises Problem."""
-    points = sum(len(one.x) for one in given.strokes)
-    if not 1 <= points <= limits.READINGS:
-        raise invalid("strokes", f"{points:,} points", f"1 ... {limits.READINGS:,}")
+    if not 1 <= len(given.strokes) <= limits.STROKES:
+        raise invalid("strokes", f"{len(given.strokes):,} strokes", f"1 ... {limits.STROKES}")
     for name, value, low, high in (("sample_ms", given.sample_ms, 0.1, 1000), ("gap_ms", given.gap_ms, 0, 60_000)):
         if not low <= value <= high:
             raise invalid(name, f"{value:g} ms", f"{low:g} ... {high:,} ms")
-    strokes = []
+    strokes, points = list[Stroke](), 0
     for i, one in enumerate(given.strokes):
-        if len(one.x) != len(one.y) or not one.x:
-            raise invalid(f"strokes[{i}]", f"x: {len(one.x)}, y: {len(one.y)}", "both of the same length, 1 or more")
-        place = np.column_stack([one.x, one.y])  # (n, 2)
+        x, y = (
+            numbers(axis, COORDINATE, f"strokes[{i}].{name}", limits.POINTS)
+            for name, axis in (("x", one.x), ("y", one.y))
+        )
+        if len(x) != len(y) or not len(x):
+            raise invalid(f"strokes[{i}]", f"x: {len(x)}, y: {len(y)}", "both of the same length, 1 or more")
+        points += len(x)
+        if points > limits.POINTS:
+            raise invalid("strokes", f"more than {limits.POINTS:,} points", f"1 ... {limits.POINTS:,}")
+        place = np.column_stack([x, y])  # (n, 2)
         if not (np.abs(place) <= PAD_M).all():
             raise invalid(f"strokes[{i}]", "goes too far", f"-{PAD_M:g} ... {PAD_M:g} m")
         strokes.append(Stroke(place, round(1000 * given.sample_ms), round(1000 * given.gap_ms)))
@@ -110,15 +120,23 @@ async def one(request: Request) -> Response:
     """A synthetic recording of a label, which can be sent to /v1/predict as it is."""
     service, label, seed = request.app.state.service, request.path_params["label"], _seed(request.query_params)
     code = service.model.graph.encoding
-    return reply(request, await service.workers.run(lambda: example(label, seed, code)))
+    share(service)  # which refuses it in its turn
+    made: Response = await service.workers.run(lambda: reply(request, example(label, seed, code)))
+    return made
 
 
 async def pen(request: Request) -> Response:
     """A pen's path as the recording of an inertial sensor in it."""
-    service, content = request.app.state.service, await body.read(request)
-    kind, code = request.headers.get("content-type", ""), service.model.graph.encoding
-    found = await service.workers.run(lambda: imu(felt(decode(content, kind, PenIn)), code))
-    return reply(request, {"imu": found})
+    service = request.app.state.service
+    code = service.model.graph.encoding
+
+    def work(body: Body) -> Response:
+        return reply(request, {"imu": imu(felt(body.decoded(PenIn)), code)})
+
+    async with reading(request, service.held) as body:
+        share(service)  # which refuses it in its turn
+        made: Response = await service.workers.run(partial(work, body))
+        return made
 
 
 def _seed(query: Mapping[str, str]) -> int:
