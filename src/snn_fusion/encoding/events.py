@@ -8,6 +8,7 @@ from numba import njit
 
 from snn_fusion.config import EncodingParams
 from snn_fusion.data.recording import EVENT, Events
+from snn_fusion.encoding.frame import check_frame
 
 
 def channels(params: EncodingParams) -> int:
@@ -59,7 +60,8 @@ class Stream:
 
 
 def stream(signal: Events, params: EncodingParams) -> Stream:
-    """A stream for recordings like this one."""
+    """A stream for recordings like this one. Raises BadInput for a frame that the network is not for."""
+    check_frame(signal.width, signal.height, params.events)
     return Stream(signal.width, signal.height, params)
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from snn_fusion.registry import versions
+from snn_fusion.registry.seals import ARTEFACT_TAG
 from snn_fusion.registry.versions import Version
 from snn_fusion.targets.names import TITLES
 from snn_fusion.workspace import Workspace
@@ -42,7 +42,8 @@ def artefacts(client: MlflowClient, version: Version, ws: Workspace, only: str |
     measured = f"tags.`{PARENT}` = '{version.run_id}' and tags.state = 'measured'"
     found = {}
     for run in client.search_runs([experiment], measured + (f" and tags.target = '{only}'" if only else "")):
-        found[run.data.tags["target"]] = versions.run_file(replace(version, run_id=run.info.run_id), "artefact", ws)
+        target, expected = run.data.tags["target"], run.data.tags.get(ARTEFACT_TAG)
+        found[target] = versions.artefact_folder(version, run.info.run_id, target, expected, ws)
     return found
 
 

@@ -42,6 +42,7 @@ def promote(params: Params, ws: Workspace, version: str | None = None) -> dict[s
         candidate = versions.find(client, model, version) if version else versions.by_alias(client, model, CHALLENGER)
         if candidate is None:
             raise BadInput(f"model {model}", "there is no challenger", f"{RUN_FIRST}, or name a version")
+        versions.graph_folder(candidate, ws)  # raises if its files are not what was registered
         if champion and champion.number == candidate.number:
             stands = Verdict(False, f"{candidate} is the champion", {})
             return _result(candidate, champion.number, stands) | {"up_to_date": True}

@@ -16,6 +16,7 @@ from snn_fusion.errors import BadInput
 from snn_fusion.registry import versions
 from snn_fusion.registry.chip_runs import children
 from snn_fusion.registry.lineage import DataSet, lock_digest, read_data_set, testing_digest, training_code
+from snn_fusion.registry.seals import RATES_TAG, seals
 from snn_fusion.registry.tracking import URI, connect, database, experiment_id, tracking_uri
 from snn_fusion.registry.versions import CHALLENGER, Version
 from snn_fusion.workspace import Workspace, digest, file_digest, remove_tree
@@ -137,6 +138,7 @@ def _tags(params: Params, ws: Workspace, data: DataSet) -> dict[str, str]:
         "synthetic": str(data.synthetic).lower(),
         "seed": str(params.seed),
         AUTHOR: os.environ.get("SNN_FUSION_USER") or getpass.getuser(),
+        **seals(ws),
         **airflow_tags(),
     }
 
@@ -181,7 +183,9 @@ def _version(client: MlflowClient, model: str, run_id: str, tags: dict[str, str]
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
-    logged = client.get_run(run_id).outputs.model_outputs[0].model_id
+    run = client.get_run(run_id)
+    logged = run.outputs.model_outputs[0].model_id
+    tags = {**tags, **{key: run.data.tags[key] for key in (RATES_TAG,) if key in run.data.tags}}
     kept = {key: value for key, value in tags.items() if not key.startswith("mlflow.")}
     made = client.create_model_version(
         model, f"models:/{logged}", run_id, tags={**kept, "commit": tags[COMMIT]}, model_id=logged

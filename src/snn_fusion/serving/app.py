@@ -32,6 +32,7 @@ from snn_fusion.serving.model import Model
 from snn_fusion.serving.observe import Observed
 from snn_fusion.serving.payload import Batch, Recording
 from snn_fusion.serving.problems import Problem, invalid
+from snn_fusion.serving.query import query
 from snn_fusion.serving.registry_routes import ROUTES as REGISTRY
 from snn_fusion.serving.reload import Reload
 from snn_fusion.serving.reply import reply
@@ -58,7 +59,7 @@ class Service:
         failed = self.metrics.cache.labels("failed").inc
         self.cache: Cache = InRedis(settings.redis, failed) if settings.redis else InMemory(settings.cache)
         self.held, self.sessions = Held(), 0
-        self.draining = False
+        self.draining = self.deciding = False
         self._watches: dict[str, Watch] = {}
         self._identities: dict[int, tuple[Model, str]] = {}
         self._later: set[asyncio.Task[None]] = set()
@@ -146,6 +147,7 @@ def of(request: Any) -> Service:
 
 async def predict_one(request: Request) -> Response:
     """The class of one recording, of any subset of the senses."""
+    query(request)
     service = of(request)
     async with reading(request, service.held) as body:
 
@@ -157,6 +159,7 @@ async def predict_one(request: Request) -> Response:
 
 async def predict_batch(request: Request) -> Response:
     """The classes of several recordings; one that cannot be used gets its problem in its place."""
+    query(request)
     service, wanted = of(request), request.headers.get(HEADER)
     async with reading(request, service.held) as body:
         service.canary.choose(service.model, body.digest, wanted)  # a wrong header is the whole batch's problem
@@ -194,6 +197,7 @@ async def _one_of(service: Service, asked: Asked) -> dict[str, Any]:
 
 async def spikes(request: Request) -> Response:
     """What the encoders make of a recording: for each sense, (step, channel) of each spike."""
+    query(request)
     service, model = of(request), of(request).model
 
     def work(body: Body) -> Response:

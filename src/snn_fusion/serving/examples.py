@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import partial
 from typing import Annotated, Any
 
 import msgspec
 import numpy as np
+import numpy.typing as npt
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -25,6 +25,7 @@ from snn_fusion.serving.answering import share
 from snn_fusion.serving.arrays import numbers
 from snn_fusion.serving.body import Body, reading
 from snn_fusion.serving.problems import Problem, invalid
+from snn_fusion.serving.query import query, whole
 from snn_fusion.serving.reply import reply
 
 SEEDS = 1_000
@@ -52,9 +53,17 @@ def example(label: str, seed: int = 0, code: EncodingParams | None = None) -> Wi
     seen = watch(strokes, person, rng)
     return {
         "audio": {"samples": [round(one / 32768, 5) for one in ears.mean(axis=1).tolist()], "rate": RATE},
-        "events": {**{name: seen[name].tolist() for name in EVENT.names or ()}, "width": SIZE, "height": SIZE},
+        "events": _camera(seen, code),
         "imu": imu(feel(strokes, person, rng), code),
     }
+
+
+def _camera(seen: npt.NDArray[np.void], code: EncodingParams | None) -> Wire:
+    """Events as /v1/predict takes them, spread over the frame that `code` is for, where it is given."""
+    width, height = (code.events.frame if code else None) or (SIZE, SIZE)
+    columns = {name: seen[name].astype(np.int64) for name in EVENT.names or ()}
+    columns["x"], columns["y"] = columns["x"] * width // SIZE, columns["y"] * height // SIZE
+    return {**{name: values.tolist() for name, values in columns.items()}, "width": width, "height": height}
 
 
 def imu(signal: Imu, code: EncodingParams | None = None) -> Wire:
@@ -113,12 +122,17 @@ def felt(given: PenIn) -> Imu:
 
 async def listed(request: Request) -> Response:
     """Of what there are examples."""
+    query(request)
     return reply(request, {"labels": list(LABELS), "seeds": SEEDS, "source": "synthetic"})
 
 
 async def one(request: Request) -> Response:
     """A synthetic recording of a label, which can be sent to /v1/predict as it is."""
-    service, label, seed = request.app.state.service, request.path_params["label"], _seed(request.query_params)
+    service, label, seed = (
+        request.app.state.service,
+        request.path_params["label"],
+        whole(query(request, "seed"), "seed", 0, 0, SEEDS - 1),
+    )
     code = service.model.graph.encoding
     share(service)  # which refuses it in its turn
     made: Response = await service.workers.run(lambda: reply(request, example(label, seed, code)))
@@ -127,6 +141,7 @@ async def one(request: Request) -> Response:
 
 async def pen(request: Request) -> Response:
     """A pen's path as the recording of an inertial sensor in it."""
+    query(request)
     service = request.app.state.service
     code = service.model.graph.encoding
 
@@ -137,13 +152,6 @@ async def pen(request: Request) -> Response:
         share(service)  # which refuses it in its turn
         made: Response = await service.workers.run(partial(work, body))
         return made
-
-
-def _seed(query: Mapping[str, str]) -> int:
-    text = query.get("seed", "0")
-    if not (text.isascii() and text.isdecimal() and len(text) < 10):
-        raise invalid("seed", repr(text[:40]), f"0 ... {SEEDS - 1}")
-    return int(text)
 
 
 ROUTES = [

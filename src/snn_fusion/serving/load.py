@@ -9,6 +9,7 @@ from snn_fusion.config import load_params
 from snn_fusion.errors import BadInput
 from snn_fusion.network.graph import Graph
 from snn_fusion.registry import rates, versions
+from snn_fusion.registry.seals import Altered
 from snn_fusion.registry.tracking import connect
 from snn_fusion.serving.compiled import compiled
 from snn_fusion.serving.model import Model, chip_model, float_model
@@ -53,6 +54,8 @@ def logged_rates(version: versions.Version, ws: Workspace) -> Path | None:
     """The file of rates that was registered with a version; None if there is none."""
     try:
         return versions.run_file(version, rates.FILE, ws)
+    except Altered:
+        raise
     except BadInput:
         return None  # registered where the training recordings were not at hand
 

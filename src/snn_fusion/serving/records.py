@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 from functools import cache
@@ -14,7 +15,8 @@ from snn_fusion.registry import versions
 from snn_fusion.registry.tracking import URI, connect, database
 from snn_fusion.registry.versions import CHAMPION, Version
 from snn_fusion.serving.packaged import check, is_package
-from snn_fusion.serving.problems import Problem, invalid
+from snn_fusion.serving.problems import Problem
+from snn_fusion.serving.query import bad
 from snn_fusion.serving.settings import Settings
 from snn_fusion.workspace import Workspace, project_root
 
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
 
 # A tracking server that does not answer holds a thread no longer than this: seconds, tries.
+NEXT = "the next_page of another answer, or leave it out"
 PATIENCE = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "5", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1"}
 
 
@@ -80,7 +83,9 @@ class Records:
             raise Problem(404, "version", error.problem, error.remedy) from None
 
     def experiments(self, limit: int, page: str | None) -> dict[str, Any]:
-        """The runs of the registry's experiment, newest first, and the next page's token. Raises Problem 422."""
+        """The runs of the registry's experiment, newest first, and the next page's token. Raises Problem 400."""
+        if page:
+            _check_page(page)
         client = self.client()
         from mlflow.exceptions import MlflowException
 
@@ -91,7 +96,7 @@ class Records:
             runs = client.search_runs([experiment.experiment_id], max_results=limit, page_token=page)
         except MlflowException as error:
             if page and error.error_code == "INVALID_PARAMETER_VALUE":
-                raise invalid("page", "is no page", "the next_page of another answer, or leave it out") from None
+                raise bad("page", "is no page", NEXT) from None
             raise
         return {"experiments": [_head(run) for run in runs], "next_page": _text(runs.token)}
 
@@ -123,6 +128,16 @@ class Records:
         except BadInput as error:
             raise Problem(404, "benchmarks", error.problem, "run `snn-fusion compare`") from None
         return {"source": source, **found}
+
+
+def _check_page(token: str) -> None:
+    """MLflow's tokens are `{"offset": N}` in base64; of others it takes some for the first page. Raises Problem 400."""
+    try:
+        offset = json.loads(base64.b64decode(token, validate=True))["offset"]
+    except (ValueError, TypeError, KeyError):
+        offset = None
+    if type(offset) is not int or not 0 <= offset < 2**31:
+        raise bad("page", "is no page", NEXT)
 
 
 def _text(token: str | bytes | None) -> str | None:

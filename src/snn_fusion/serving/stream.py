@@ -31,6 +31,7 @@ from snn_fusion.serving.model import Model
 from snn_fusion.serving.payload import Message, decode
 from snn_fusion.serving.predict import concluded
 from snn_fusion.serving.problems import Problem, invalid
+from snn_fusion.serving.query import query
 from snn_fusion.serving.session import Session, Step
 
 if TYPE_CHECKING:
@@ -55,9 +56,10 @@ async def stream(socket: WebSocket) -> None:
 async def _admitted(socket: WebSocket, service: Service) -> str:
     """How it ended."""
     try:
+        query(socket)
         part = _share(service)
     except Problem as problem:
-        await _refuse(socket, problem, TRY_LATER)
+        await _refuse(socket, problem, TRY_LATER if problem.status in (429, 503) else BAD_DATA)
         return "refused"
     service.sessions += 1
     try:
