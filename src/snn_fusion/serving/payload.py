@@ -124,8 +124,16 @@ def _audio(given: AudioIn, at: str, params: EncodingParams, chunk: bool) -> Audi
         raise invalid(f"{at}.samples", f"{len(samples)} samples", f"at least {least}, a step of {params.step_ms:g} ms")
     if len(samples) and float(np.abs(samples).max()) > 1:
         worst = int(np.abs(samples).argmax())
-        raise invalid(f"{at}.samples[{worst}]", f"{samples[worst]:g}", "-1 ... 1, full scale")
+        raise invalid(f"{at}.samples[{worst}]", f"{samples[worst]:g}", _full_scale(float(np.abs(samples[worst]))))
     return Audio(samples, given.rate)
+
+
+def _full_scale(worst: float) -> str:
+    """The limit, with what brings samples of whole numbers there, where these look like some."""
+    for bits in (16, 24, 32):
+        if 2 ** (bits - 9) < worst <= 2 ** (bits - 1):
+            return f"-1 ... 1, full scale: divide samples of {bits}-bit whole numbers by {2 ** (bits - 1):,}"
+    return "-1 ... 1, full scale: divide by the largest value that the format can hold"
 
 
 def _events(given: EventsIn, at: str, chunk: bool) -> Events:

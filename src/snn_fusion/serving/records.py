@@ -58,7 +58,7 @@ class Records:
         """All versions, newest first, with their aliases; of a package its one version."""
         if self.package:
             return [{"version": str(check(self.package)["version"]), "digest": check(self.package)["graph"]}]
-        client, model = self.client(), params().registry.model
+        client, model = self.client(), params(self.settings.params).registry.model
         found = versions.every(client, model)
         aliases = client.get_registered_model(model).aliases if found else {}
         return [
@@ -78,7 +78,7 @@ class Records:
     def version(self, number: str) -> Version:
         """Raises Problem 404."""
         try:
-            return versions.find(self.client(), params().registry.model, number)
+            return versions.find(self.client(), params(self.settings.params).registry.model, number)
         except BadInput as error:
             raise Problem(404, "version", error.problem, error.remedy) from None
 
@@ -89,7 +89,7 @@ class Records:
         client = self.client()
         from mlflow.exceptions import MlflowException
 
-        experiment = client.get_experiment_by_name(params().registry.experiment)
+        experiment = client.get_experiment_by_name(params(self.settings.params).registry.experiment)
         if experiment is None:
             return {"experiments": [], "next_page": None}
         try:
@@ -120,7 +120,7 @@ class Records:
         try:
             path, source = ws.path("compared", "targets.json"), "workspace"
             if not path.is_file():
-                champion = versions.by_alias(self.client(), params().registry.model, CHAMPION)
+                champion = versions.by_alias(self.client(), params(self.settings.params).registry.model, CHAMPION)
                 if champion is None:
                     raise Problem(404, "benchmarks", "no network has been compared", "run `snn-fusion compare`")
                 path, source = versions.run_file(champion, "targets.json", ws), f"version {champion.number}"
@@ -159,6 +159,6 @@ def _head(run: Run) -> dict[str, Any]:
 
 
 @cache
-def params() -> Params:
-    """params.yaml as it was when it was first asked for."""
-    return load_params(project_root() / "params.yaml")
+def params(file: str) -> Params:
+    """The parameters (a file, or the checkout's) as they were when they were first asked for."""
+    return load_params(Path(file) if file else project_root() / "params.yaml")

@@ -149,7 +149,7 @@ async def _command(request: Request, name: str, version: str) -> dict[str, Any]:
     env["SNN_FUSION_USER"] = identity.subject if identity else "local"
     pipe = asyncio.subprocess.PIPE
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-c", COMMAND, name, version, "--json"),
+        *(sys.executable, "-c", COMMAND, name, version, "--json", *_params(request)),
         env=env,
         stdin=asyncio.subprocess.DEVNULL,
         stdout=pipe,
@@ -172,6 +172,12 @@ async def _command(request: Request, name: str, version: str) -> dict[str, Any]:
     if process.returncode == 2:
         raise Problem(409, "version", _refusal(said), f"see `snn-fusion {name} --help`")
     raise Problem(503, "registry", f"{name} failed", "the workspace's owner can run it by hand")
+
+
+def _params(request: Request) -> list[str]:
+    """The parameters file that the service was started with, if another than the checkout's."""
+    file = request.app.state.service.settings.params
+    return ["--params", file] if file else []
 
 
 def _refusal(said: str) -> str:

@@ -124,7 +124,7 @@ def issue(key_file: Path, subject: str, role: Role, hours: float, issuer: str, a
     if not 0 < hours <= LONGEST_H:
         raise BadInput("--hours", f"is {hours:g}", f"above 0, up to {LONGEST_H} (31 days)")
     if not usable(subject):
-        raise BadInput("SUBJECT", f"{subject[:40]!r} is no usable name", USABLE)
+        raise BadInput("SUBJECT", f"{subject[:40]!r} has {len(subject)} characters and is no usable name", USABLE)
     kid, key = read_signing_key(key_file)
     now = int(time.time())
     claims: dict[str, Any] = {
