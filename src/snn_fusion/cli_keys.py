@@ -54,7 +54,7 @@ def token(
     ],
     key: Annotated[Path, typer.Option(help="The file KID.private.json")],
     role: Annotated[RoleName, typer.Option(help="What its bearer may do; each role may do all that those before may")],
-    hours: Annotated[float, typer.Option(help="How long it is good for")] = 8.0,
+    hours: Annotated[float, typer.Option(help="How long it is good for, at most 744 (31 days)")] = 8.0,
 ) -> None:
     """Print a token for a service; on stderr, by what name it can be revoked and when it ends.
 

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from snn_fusion.cli_common import Json, ParamsFile, run_stage
+from snn_fusion.cli_common import Json, ParamsFile, read_params, run_stage
 from snn_fusion.errors import BadInput
 from snn_fusion.targets.names import NAMES
 from snn_fusion.workspace import Workspace
@@ -25,6 +25,7 @@ def serve(
     ] = None,
     host: Annotated[str, typer.Option(help="Where to listen; others than this machine need tokens")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=1, max=65535)] = 3000,
+    params: ParamsFile = None,
 ) -> None:
     """Serve a network: raw recordings in, answers out, on this machine only unless keys are set; Ctrl-C ends it.
 
@@ -46,6 +47,9 @@ def serve(
         settings = replace(settings, arithmetic=arithmetic)
     if settings.arithmetic not in ("float", *NAMES):
         raise BadInput("--as", f"is {settings.arithmetic[:40]!r}", f"float, {', '.join(NAMES)}")
+    if params is not None:
+        read_params(params)
+        settings = replace(settings, params=str(params.resolve()))
     serve(Workspace.default(), settings, host, port)
 
 
@@ -70,11 +74,21 @@ def package(
 
 
 def sample(
-    sense: Annotated[list[str] | None, typer.Option(help="audio, events or imu; may come again [default: all]")] = None,
+    sense: Annotated[
+        list[str] | None, typer.Option(help="audio, events or imu; may come again [default: all that the model has]")
+    ] = None,
     label: Annotated[str | None, typer.Option(help="What the recording is of")] = None,
     recording: Annotated[str | None, typer.Option("--id", help="Which recording")] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            help="For which network: a version, an alias or a graph folder [default: champion, else newest]",
+            show_default=False,
+        ),
+    ] = None,
+    params: ParamsFile = None,
 ) -> None:
-    """Print a test recording as the JSON that a service takes.
+    """Print a test recording as the JSON that a service of the model takes: its senses, its channels.
 
     **Examples**
 
@@ -84,7 +98,8 @@ def sample(
     """
     from snn_fusion.serving.sample import sample
 
-    sys.stdout.write(json.dumps(sample(Workspace.default(), sense or [], label, recording)) + "\n")
+    found = sample(Workspace.default(), sense or [], label, recording, model, read_params(params))
+    sys.stdout.write(json.dumps(found) + "\n")
 
 
 def rollback(

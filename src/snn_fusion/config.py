@@ -92,6 +92,9 @@ class AudioCode(Section):
 class EventCode(Section):
     grid: Annotated[int, Field(ge=2, le=128)]
     counts: Annotated[list[EventCount], Field(min_length=1, max_length=64)]
+    # Graphs that were trained before these were recorded name neither: no frame is refused by them.
+    frame: Annotated[list[Annotated[int, Field(ge=1, le=4096)]], Field(min_length=2, max_length=2)] | None = None
+    other_frames: Literal["refuse", "scale"] = "refuse"
 
     @model_validator(mode="after")
     def _check(self) -> Self:

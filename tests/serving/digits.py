@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import msgspec
 import torch
 
 from snn_fusion.data.recording import SENSES
@@ -13,7 +12,7 @@ from snn_fusion.encoding.spikes import Spikes
 from snn_fusion.network.fusion import FusionNetwork
 from snn_fusion.network.graph import initial_generator, save_graph
 from snn_fusion.serving.examples import example
-from snn_fusion.serving.payload import Recording, signals
+from snn_fusion.serving.payload import Recording, signals, wired
 from snn_fusion.training.loop import loss_of
 from tests.serving.made import CLASSES, CODE, PARAMS
 
@@ -43,5 +42,5 @@ def learn(folder: Path) -> Path:
 
 
 def _spikes(label: str, seed: int) -> dict[str, Spikes]:
-    given = signals(msgspec.convert(example(label, seed), Recording), CODE)
+    given = signals(wired(example(label, seed), Recording), CODE)
     return {sense: with_taps(encode(signal, CODE), CODE) for sense, signal in given.items()}

@@ -41,7 +41,8 @@ class Signer:
     def token(self, kid: str = "old", **changes: Any) -> str:
         """Good for a minute; a claim that is None is left out."""
         key = self.key(kid)
-        claims = {**CLAIMS, "exp": int(time.time()) + 60, **changes}
+        now = int(time.time())
+        claims = {**CLAIMS, "iat": now, "exp": now + 60, **changes}
         claims = {name: value for name, value in claims.items() if value is not None}
         return jwt.encode(claims, key.key, key.algorithm_name, {"kid": kid})
 

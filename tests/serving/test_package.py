@@ -20,8 +20,10 @@ import psutil
 import pytest
 
 from snn_fusion.config import Params
+from snn_fusion.encoding.encoder import inputs
 from snn_fusion.errors import BadInput
-from snn_fusion.network.graph import FILES
+from snn_fusion.network.fusion import FusionNetwork
+from snn_fusion.network.graph import FILES, initial_generator, save_graph
 from snn_fusion.registry.promote import promote
 from snn_fusion.registry.register import register
 from snn_fusion.registry.tracking import URI
@@ -33,6 +35,7 @@ from snn_fusion.serving.serve import GRAPH
 from snn_fusion.serving.warm import made
 from snn_fusion.workspace import Workspace
 from tests.registry.conftest import empty_store, params, put_data, put_evaluation, put_network, takes
+from tests.serving.made import CLASSES
 from tests.serving.running import STARTS_S, free_port
 from tests.serving.signing import Signer
 
@@ -234,14 +237,21 @@ def test_a_file_that_was_changed_or_is_gone_is_refused(bento: Path, tmp_path: Pa
     assert about["graph"] != "0" * 64
 
 
-def test_a_sample_holds_the_channels_that_are_encoded_and_no_others(
-    home: Workspace, params: Params, monkeypatch: pytest.MonkeyPatch
+def test_a_sample_holds_what_the_model_takes_whatever_params_yaml_says(
+    home: Workspace, params: Params, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     assert [*sample(home, ["imu"])["imu"]["channels"]] == [one.name for one in params.encoding.imu.channels]
     fewer = params.encoding.imu.model_copy(update={"channels": params.encoding.imu.channels[1:3]})
     less = params.model_copy(update={"encoding": params.encoding.model_copy(update={"imu": fewer})})
     monkeypatch.setattr("snn_fusion.serving.sample.load_params", lambda _: less)
-    assert [*sample(home, ["imu"])["imu"]["channels"]] == ["acc_y", "turn_rate"]
+    assert len(sample(home, ["imu"])["imu"]["channels"]) == len(params.encoding.imu.channels)  # the champion's
+    sizes = {sense: inputs(less.encoding, sense) for sense in ("audio", "imu")}
+    network = FusionNetwork(sizes, len(CLASSES), less.network, generator=initial_generator(0))
+    save_graph(tmp_path / "other", network, less.encoding, CLASSES, {"seed": 0})
+    other = sample(home, [], model=str(tmp_path / "other"))
+    assert [*other] == ["audio", "imu"] and [*other["imu"]["channels"]] == ["acc_y", "turn_rate"]
+    with pytest.raises(BadInput, match=r"--sense: the network has no events .one of audio, imu"):
+        sample(home, ["events"], model=str(tmp_path / "other"))
 
 
 def test_only_what_is_registered_can_be_packaged(home: Workspace, params: Params) -> None:

@@ -22,8 +22,9 @@ from typer.testing import CliRunner
 from snn_fusion.cli import app
 from snn_fusion.errors import BadInput
 from snn_fusion.serving.keys import make_key, read_keys
+from snn_fusion.serving.names import alike
 from snn_fusion.serving.problems import Problem
-from snn_fusion.serving.tokens import Identity, Role, Tokens, may_promote
+from snn_fusion.serving.tokens import LONGEST_H, Identity, Role, Tokens, issue, may_promote
 from tests.serving.signing import CLAIMS, Signer, part, replace
 
 NAME = "snn-fusion"
@@ -45,14 +46,14 @@ def test_a_token_of_each_algorithm_says_who_and_as_what(made: Signer, tokens: To
 
 
 def unsigned(made: Signer) -> str:
-    claims = {**CLAIMS, "exp": int(time.time()) + 60}
+    claims = {**CLAIMS, "iat": int(time.time()), "exp": int(time.time()) + 60}
     return f"{part({'alg': 'none', 'kid': 'old'})}.{part(claims)}."
 
 
 def confused(made: Signer) -> str:
     """HS256 with the RSA key's public half, as PEM, for a secret."""
     pem = made.key("new").key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
-    claims = {**CLAIMS, "exp": int(time.time()) + 60}
+    claims = {**CLAIMS, "iat": int(time.time()), "exp": int(time.time()) + 60}
     content = f"{part({'alg': 'HS256', 'kid': 'new'})}.{part(claims)}"
     digest = hmac.new(pem, content.encode(), hashlib.sha256).digest()
     return f"{content}.{base64.urlsafe_b64encode(digest).rstrip(b'=').decode()}"
@@ -90,6 +91,9 @@ BAD: list[tuple[Callable[[Signer], str], str]] = [
     (lambda made: made.token(aud=["another", "third"]), "another audience"),
     (lambda made: made.token(iss="another"), "another issuer"),
     (lambda made: made.token(exp=None), "lacks a claim"),
+    (lambda made: made.token(iat=None), "lacks a claim"),
+    (lambda made: made.token(exp=int(time.time()) + 3600 * LONGEST_H + 1), "good for too long"),
+    (lambda made: made.token(iat=int(time.time()) - 3600 * LONGEST_H), "good for too long"),
     (lambda made: made.token(aud=None), "lacks a claim"),
     (lambda made: made.token(iss=None), "lacks a claim"),
     (lambda made: made.token(sub=None), "lacks a claim"),
@@ -99,6 +103,10 @@ BAD: list[tuple[Callable[[Signer], str], str]] = [
     (lambda made: made.token(role=["admin"]), "no usable role"),
     (lambda made: made.token(sub="a\nb"), "no usable sub"),
     (lambda made: made.token(sub="x" * 129), "no usable sub"),
+    (lambda made: made.token(sub="\u0430nna"), "no usable sub"),
+    (lambda made: made.token(sub="anna "), "no usable sub"),
+    (lambda made: made.token(sub="an\u200bna"), "no usable sub"),
+    (lambda made: made.token(sub="\uff41nna"), "no usable sub"),
     (lambda made: made.token(exp="soon"), "not a JSON Web Token"),
     (lambda made: made.token(exp=float("inf")), "not a JSON Web Token"),
     (lambda made: made.token(extra="x" * 8192), "at most 8,192"),
@@ -291,3 +299,55 @@ def test_ones_own_model_or_one_of_nobody_may_not_be_promoted(
     with pytest.raises(Problem, match=message) as found:
         may_promote(identity, tags)
     assert found.value.status == 403
+
+
+ALIKE = ["Anna", " anna ", "an na", "\u0430nn\u0430", "\uff41nna", "an\u200bna", "ANNA", "\u0410NNA", "ann\u0251"]
+
+
+@pytest.mark.parametrize("author", ALIKE)
+def test_nobody_promotes_their_own_under_a_name_that_only_looks_different(author: str) -> None:
+    with pytest.raises(Problem, match="registered by you"):
+        may_promote(Identity("anna", Role.REVIEWER, "t"), {"registered_by": author})
+
+
+@pytest.mark.parametrize("author", ["bert", "hanna", "ann", "anna2", "\u0430\u043d\u043d\u0430"])
+def test_another_name_is_another_reviewer(author: str) -> None:
+    may_promote(Identity("anna", Role.REVIEWER, "t"), {"registered_by": author})
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("alice", "aIice"),
+        ("line-1", "line-l"),
+        ("coco", "\u0441\u043e\u0441\u043e"),
+        ("line-1", "line\u20101"),
+        ("stra\u00dfe", "STRASSE"),
+    ],
+)
+def test_names_that_a_reader_takes_for_each_other_are_one(one: str, other: str) -> None:
+    assert alike(one, other) and alike(other, one)
+
+
+def test_names_that_a_reader_tells_apart_are_two() -> None:
+    assert not alike("lia", "ila") and not alike("line-1", "line-2")
+
+
+@pytest.mark.parametrize("subject", ["\u0430nna", "a\u202enna", " anna", "\ufb01n", "", "x" * 129, "a\nb"])
+def test_no_token_is_made_for_a_name_that_could_be_taken_for_another(made: Signer, subject: str) -> None:
+    with pytest.raises(BadInput, match=r"SUBJECT: .* is no usable name"):
+        issue(made.folder / "old.private.json", subject, Role.VIEWER, 1, NAME, NAME)
+
+
+@pytest.mark.parametrize("hours", [0.0, LONGEST_H + 0.1, 8784.0, float("nan"), float("inf")])
+def test_no_token_is_made_for_longer_than_31_days(made: Signer, hours: float) -> None:
+    with pytest.raises(BadInput, match=r"--hours: is .*above 0, up to 744"):
+        issue(made.folder / "old.private.json", "anna", Role.VIEWER, hours, NAME, NAME)
+
+
+@pytest.mark.parametrize(
+    "subject", ["anna", "\u0430\u043d\u043d\u0430", "\u5c71\u7530 taro", "anna@example.org", "M\u00fcller", "auth0|12"]
+)
+def test_names_of_one_script_may_be_anybodys(made: Signer, tokens: Tokens, subject: str) -> None:
+    token = issue(made.folder / "old.private.json", subject, Role.VIEWER, LONGEST_H, NAME, NAME).token
+    assert tokens.identity(token).subject == subject

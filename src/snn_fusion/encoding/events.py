@@ -8,6 +8,7 @@ from numba import njit
 
 from snn_fusion.config import EncodingParams
 from snn_fusion.data.recording import EVENT, Events
+from snn_fusion.encoding.frame import check_frame
 
 
 def channels(params: EncodingParams) -> int:
@@ -26,7 +27,7 @@ class Stream:
         self.width, self.height, self.params = width, height, params
         self.step_us = round(params.step_ms * 1000)  # round() and not int(): 20.0 ms is exactly 20,000 us
         self.done = 0  # steps given out
-        self._waiting = np.zeros(0, EVENT)
+        self._waiting: list[npt.NDArray[np.void]] = []  # chunks of the step that is not over: joined when it is
 
     def push(self, events: npt.NDArray[np.void]) -> npt.NDArray[np.bool_]:
         """The steps that are over by the time of the last event: (k, channels) of spikes.
@@ -34,7 +35,8 @@ class Stream:
         `events` of dtype EVENT, in order and none before those of the last push. Events after the last step are left
         out. Raises IndexError for an event outside the sensor.
         """
-        self._waiting = np.concatenate([self._waiting, events])
+        if len(events):
+            self._waiting.append(events)
         return self._steps_until(int(events["t"][-1]) // self.step_us if len(events) else self.done)
 
     def close(self) -> npt.NDArray[np.bool_]:
@@ -43,8 +45,11 @@ class Stream:
 
     def _steps_until(self, over: int) -> npt.NDArray[np.bool_]:
         first, self.done = self.done, max(self.done, min(over, self.params.steps))
-        here = int(np.searchsorted(self._waiting["t"], self.done * self.step_us))
-        events, self._waiting = self._waiting[:here], self._waiting[here:]
+        if self.done == first:
+            return np.zeros((0, channels(self.params)), np.bool_)
+        waiting = np.concatenate([np.zeros(0, EVENT), *self._waiting])
+        here = int(np.searchsorted(waiting["t"], self.done * self.step_us))
+        events, self._waiting = waiting[:here], [waiting[here:]]
         if first:
             events = events.copy()
             events["t"] -= first * self.step_us
@@ -55,7 +60,8 @@ class Stream:
 
 
 def stream(signal: Events, params: EncodingParams) -> Stream:
-    """A stream for recordings like this one."""
+    """A stream for recordings like this one. Raises BadInput for a frame that the network is not for."""
+    check_frame(signal.width, signal.height, params.events)
     return Stream(signal.width, signal.height, params)
 
 

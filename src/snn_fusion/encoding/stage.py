@@ -13,6 +13,7 @@ from snn_fusion.data.manifest import DATA_SET, Row, read_manifest
 from snn_fusion.data.recording import SENSES, Sense
 from snn_fusion.encoding.cache import Job, encode_all
 from snn_fusion.encoding.encoder import channels
+from snn_fusion.encoding.frame import trained_frame, with_frame
 from snn_fusion.encoding.store import write
 from snn_fusion.workspace import Workspace, code_digest, digest
 
@@ -31,8 +32,10 @@ def encode(params: Params, ws: Workspace) -> dict[str, Any]:
     def work(out: Path) -> dict[str, Any]:
         started = time.monotonic()
         rows = read_manifest(ws.path("validated", "recordings.parquet"))
-        result = {sense: encode_sense(sense, rows, params, ws, out) for sense in SENSES}
-        (out / "encoding.json").write_text(json.dumps(params.encoding.model_dump(mode="json"), indent=1))
+        code = with_frame(params.encoding, trained_frame(rows, ws.path("recordings")))
+        framed = params.model_copy(update={"encoding": code})
+        result = {sense: encode_sense(sense, rows, framed, ws, out) for sense in SENSES}
+        (out / "encoding.json").write_text(json.dumps(code.model_dump(mode="json"), indent=1))
         print_time(started)
         return {"recordings": result}
 

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from snn_fusion.registry import versions
+from snn_fusion.registry.seals import ARTEFACT_TAG
 from snn_fusion.registry.versions import Version
 from snn_fusion.targets.names import TITLES
 from snn_fusion.workspace import Workspace
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities import Run
 
 PARENT = "mlflow.parentRunId"
 
@@ -43,13 +44,16 @@ def artefacts(client: MlflowClient, version: Version, ws: Workspace, only: str |
     """What was compiled of a version for each target (or one), in the workspace's cache: of its latest evaluation if
     the target was measured there, else as it was registered."""
     experiment = client.get_run(version.run_id).info.experiment_id
-    last = {}
+    last: dict[str, Run] = {}
     for parent in dict.fromkeys((version.run_id, versions.evaluated(version).run_id)):
         measured = f"tags.`{PARENT}` = '{parent}' and tags.state = 'measured'"
         for run in client.search_runs([experiment], measured + (f" and tags.target = '{only}'" if only else "")):
             if run.data.tags.get("graph_digest", "") == version.tags.get("graph_digest", ""):
-                last[run.data.tags["target"]] = replace(version, run_id=run.info.run_id)
-    return {target: versions.run_file(one, "artefact", ws) for target, one in last.items()}
+                last[run.data.tags["target"]] = run
+    return {
+        target: versions.artefact_folder(version, run.info.run_id, target, run.data.tags.get(ARTEFACT_TAG), ws)
+        for target, run in last.items()
+    }
 
 
 def numbers(chip: Mapping[str, Any]) -> Iterator[tuple[str, float, str]]:

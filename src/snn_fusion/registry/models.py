@@ -12,6 +12,10 @@ from snn_fusion.registry.versions import CHAMPION, RUN_FIRST
 from snn_fusion.workspace import Workspace
 
 
+class NothingRegistered(BadInput):
+    """There is no version yet."""
+
+
 def resolve_model(params: Params, ws: Workspace, name: str | None) -> Path:
     """The graph folder that `name` means: a path, a version's number, or an alias (`champion`, `challenger`).
 
@@ -26,5 +30,7 @@ def resolve_model(params: Params, ws: Workspace, name: str | None) -> Path:
         return versions.graph_folder(versions.find(client, model, name), ws)
     champion, registered = versions.by_alias(client, model, CHAMPION), versions.every(client, model)
     if not registered:
-        raise BadInput(f"model {model}", "nothing is registered yet", f"{RUN_FIRST}, or name a graph with --model")
+        raise NothingRegistered(
+            f"model {model}", "nothing is registered yet", f"{RUN_FIRST}, or name a graph with --model"
+        )
     return versions.graph_folder(champion or registered[-1], ws)

@@ -54,6 +54,8 @@ def _promote(client: MlflowClient, params: Params, ws: Workspace, version: str |
     candidate = versions.find(client, model, version) if version else versions.by_alias(client, model, CHALLENGER)
     if candidate is None and champion is None:
         raise BadInput(f"model {model}", "there is no challenger", f"{RUN_FIRST}, or name a version")
+    if candidate:
+        versions.graph_folder(candidate, ws)  # raises if its files are not what was registered
     if candidate is None or (champion and champion.number == candidate.number):
         stands = champion or candidate
         assert stands is not None

@@ -25,6 +25,7 @@ from snn_fusion.registry.lineage import (
     testing_digest,
     training_code,
 )
+from snn_fusion.registry.seals import FILES, RATES_TAG, seals
 from snn_fusion.registry.tracking import connect, database, experiment_id, on_server, tracking_uri, without_password
 from snn_fusion.registry.versions import CHALLENGER, CHAMPION, EVALUATION, Version
 from snn_fusion.workspace import Workspace, digest, file_digest, remove_tree
@@ -158,6 +159,7 @@ def _tags(params: Params, ws: Workspace, data: DataSet) -> dict[str, str]:
         "seed": str(params.seed),
         "accuracy": clean_accuracy(json.loads(ws.path("evaluated", "evaluation.json").read_text())),
         AUTHOR: os.environ.get("SNN_FUSION_USER") or getpass.getuser(),
+        **seals(ws),
         **airflow_tags(),
     }
 
@@ -202,6 +204,8 @@ def _note_evaluation(client: MlflowClient, version: Version, run_id: str, tags: 
     """The version's tags that tell of its evaluation are those of its latest one."""
     if versions.evaluated(version).run_id == run_id:
         return
+    for name in {tag for tag, _ in FILES.values()} & tags.keys():
+        client.set_model_version_tag(version.model, version.number, versions.of_run_tag(name, run_id), tags[name])
     for name in OF_AN_EVALUATION & tags.keys():
         client.set_model_version_tag(version.model, version.number, name, tags[name])
     client.set_model_version_tag(version.model, version.number, EVALUATION, run_id)
@@ -244,6 +248,7 @@ def _version(client: MlflowClient, model: str, run_id: str, tags: dict[str, str]
             raise
     run = client.get_run(run_id)
     logged = run.outputs.model_outputs[0].model_id
+    tags = {**tags, **{key: run.data.tags[key] for key in (RATES_TAG,) if key in run.data.tags}}
     kept = {key: value for key, value in tags.items() if not key.startswith("mlflow.")}
     made = client.create_model_version(
         model,

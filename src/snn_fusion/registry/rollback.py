@@ -40,6 +40,7 @@ def rollback(params: Params, ws: Workspace, version: str | None = None) -> dict[
         if len(reigns) < 2:
             raise BadInput(f"model {model}, {champion}", "none was champion before it", "promote another version")
         before = versions.find(client, model, reigns[-2]["version"])
+        versions.graph_folder(before, ws)  # raises if its files are not what was registered
         reason = f"{champion} was rolled back to {before}"
         line = {
             **signature(),

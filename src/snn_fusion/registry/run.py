@@ -24,8 +24,9 @@ from snn_fusion.registry.chip_runs import PARENT, log_chips
 from snn_fusion.registry.describe import NOTE, description, run_name
 from snn_fusion.registry.frame import PARTS
 from snn_fusion.registry.lineage import DataSet
+from snn_fusion.registry.seals import RATES_TAG
 from snn_fusion.registry.versions import GRAPH, Version
-from snn_fusion.workspace import PACKAGE, Workspace
+from snn_fusion.workspace import PACKAGE, Workspace, file_digest
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -209,6 +210,7 @@ def _log_rates(client: MlflowClient, run_id: str, ws: Workspace) -> None:
         graph = load_graph(ws.path("trained", "graph"))
         if profile := rates.write_rates(graph, ws, Path(folder) / rates.FILE):
             client.log_artifact(run_id, str(profile))
+            client.set_tag(run_id, RATES_TAG, file_digest(profile))
 
 
 def _log_model(tags: Mapping[str, str], ws: Workspace) -> str:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from snn_fusion.errors import BadInput
+from snn_fusion.registry import seals
 from snn_fusion.workspace import Workspace, disk_errors
 
 if TYPE_CHECKING:
@@ -38,8 +41,18 @@ class Version:
 
 
 def evaluated(version: Version) -> Version:
-    """The version with the run of its latest evaluation in the place of the run that registered it."""
-    return replace(version, run_id=version.tags.get(EVALUATION, version.run_id))
+    """The version with the run of its latest evaluation, and that run's digests, in the place of those of the run that
+    registered it.
+    """
+    run_id = version.tags.get(EVALUATION, version.run_id)
+    ending = of_run_tag("", run_id)
+    latest = {name.removesuffix(ending): value for name, value in version.tags.items() if name.endswith(ending)}
+    return replace(version, run_id=run_id, tags={**version.tags, **latest})
+
+
+def of_run_tag(name: str, run_id: str) -> str:
+    """The tag of a version that says `name` of one of its later evaluations."""
+    return f"{name}.{run_id}"
 
 
 def by_alias(client: MlflowClient, model: str, alias: str) -> Version | None:
@@ -91,31 +104,61 @@ def find(client: MlflowClient, model: str, name: str) -> Version:
 
 
 def graph_folder(version: Version, ws: Workspace) -> Path:
-    """The version's graph, copied out of the store into the workspace's cache. Raises BadInput."""
+    """The version's graph, copied out of the store into the workspace's cache, and checked against the version's tag.
+
+    Raises BadInput if it cannot be fetched, Altered if it is not what was registered.
+    """
     kept = ws.path("cache", "models", version.tags.get("graph_digest") or f"{version.model}-{version.number}")
     source = {"artifact_uri": f"models:/{version.model}/{version.number}/artifacts/{GRAPH}"}
-    return _fetched(kept, source, version, "its files cannot be had")
+    return _fetched(
+        kept,
+        source,
+        version,
+        "its files cannot be fetched",
+        partial(seals.check_graph, version=str(version), tags=version.tags),
+    )
 
 
 def run_file(version: Version, name: str, ws: Workspace) -> Path:
-    """A file or folder that was logged with the version's run, in the cache. Raises BadInput if there is none."""
+    """A file or folder that was logged with the version's run, in the cache.
+
+    Raises BadInput if there is none, Altered if it is not what was registered.
+    """
     kept = ws.path("cache", "runs", version.run_id, name)
     source = {"run_id": version.run_id, "artifact_path": name}
-    return _fetched(kept, source, version, f"its run {version.run_id} has no {name}")
+    check = partial(seals.check_file, name=name, version=str(version), tags=version.tags)
+    return _fetched(kept, source, version, f"its run {version.run_id} has no {name}", check)
 
 
-def _fetched(kept: Path, source: dict[str, str], version: Version, problem: str) -> Path:
-    """`kept`, which is there whole or not at all: else MLflow's `source` is downloaded. Raises BadInput."""
+def artefact_folder(version: Version, run_id: str, target: str, expected: str | None, ws: Workspace) -> Path:
+    """What was compiled of a version for `target`, logged in the run `run_id`, whose digest has to be `expected`.
+
+    Raises BadInput if there is none, Altered if it is not what was registered.
+    """
+    kept = ws.path("cache", "runs", run_id, "artefact")
+    source = {"run_id": run_id, "artifact_path": "artefact"}
+    graph = version.tags.get(seals.GRAPH_TAG)
+    check = partial(seals.check_artefact, version=str(version), target=target, graph=graph, expected=expected)
+    return _fetched(kept, source, version, f"its run {run_id} has no artefact", check)
+
+
+def _fetched(kept: Path, source: dict[str, str], version: Version, problem: str, check: Callable[[Path], None]) -> Path:
+    """`kept`, which is there whole or not at all: else MLflow's `source` is downloaded. Raises BadInput.
+
+    `check` looks at it each time, and before a copy is kept.
+    """
     from mlflow.artifacts import download_artifacts
     from mlflow.exceptions import MlflowException
 
     if kept.exists():
+        check(kept)
         return kept
     try:
         with disk_errors(kept):
             kept.parent.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryDirectory(prefix=f".{kept.name}.", dir=kept.parent) as building:
                 found = Path(download_artifacts(**source, dst_path=building))
+                check(found)
                 try:
                     found.replace(kept)
                 except OSError:

@@ -23,16 +23,18 @@ class ServedModel(Struct, omit_defaults=True):
 class Step(Struct):
     """The answer so far, after a step of the network."""
 
-    label: Annotated[str, _said("the class of the highest score")]
+    label: Annotated[str | None, _said("the class of the highest score; null while no spike has reached the readout")]
     scores: Annotated[dict[str, float], _said("membrane potential of each class's readout neuron")]
     margin: Annotated[float, _said("highest score minus the next")]
     steps: Annotated[int, _said("steps of the network that were run")]
 
 
 class Prediction(Step):
+    label: Annotated[str, _said("the class of the highest score")]
     steps_total: Annotated[int, _said("steps of a whole answer; under pressure fewer are run")]
     senses: Annotated[list[Sense], _said("those that decided")]
     rejected: Annotated[dict[str, str], _said("senses that could not be used, and why")]
+    scaled: Annotated[dict[str, str], _said("senses of another frame than the trained one, where such are taken")]
     accuracy: Annotated[float | None, _said("measured on the test set after so many steps; null where unknown")]
     model: ServedModel
     timing_ms: Annotated[dict[str, float], _said("milliseconds of encode and infer, and of waiting (queue)")] = {}

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import gc
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from functools import partial
 from typing import Any
 
 from starlette.applications import Starlette
@@ -17,18 +18,21 @@ from starlette.routing import Route, WebSocketRoute
 
 from snn_fusion.data.recording import Sense, Signal
 from snn_fusion.registry.versions import CHALLENGER, CHAMPION
-from snn_fusion.serving import body, examples, limits, loopback, pages
+from snn_fusion.serving import examples, limits, loopback, pages
 from snn_fusion.serving.answering import Asked, answered, share
-from snn_fusion.serving.cache import Cache, InMemory, InRedis, content_digest, identity
+from snn_fusion.serving.body import Body, Held, reading
+from snn_fusion.serving.cache import Cache, InMemory, InRedis, identity
 from snn_fusion.serving.canary import HEADER, Canary
 from snn_fusion.serving.drain import on_sigterm
 from snn_fusion.serving.drift import Watch
+from snn_fusion.serving.fitting import fitting
 from snn_fusion.serving.guard import LOCAL, Guard, configured
 from snn_fusion.serving.metrics import Metrics, State, exposed
 from snn_fusion.serving.model import Model
 from snn_fusion.serving.observe import Observed
-from snn_fusion.serving.payload import Batch, Recording, decode, signals
+from snn_fusion.serving.payload import Batch, Recording
 from snn_fusion.serving.problems import Problem, invalid
+from snn_fusion.serving.query import query
 from snn_fusion.serving.registry_routes import ROUTES as REGISTRY
 from snn_fusion.serving.reload import Reload
 from snn_fusion.serving.reply import reply
@@ -54,8 +58,8 @@ class Service:
         self.canary = Canary(challenger, settings.canary)
         failed = self.metrics.cache.labels("failed").inc
         self.cache: Cache = InRedis(settings.redis, failed) if settings.redis else InMemory(settings.cache)
-        self.sessions = 0
-        self.draining = False
+        self.held, self.sessions = Held(), 0
+        self.draining = self.deciding = False
         self._watches: dict[str, Watch] = {}
         self._identities: dict[int, tuple[Model, str]] = {}
         self._later: set[asyncio.Task[None]] = set()
@@ -143,60 +147,75 @@ def of(request: Any) -> Service:
 
 async def predict_one(request: Request) -> Response:
     """The class of one recording, of any subset of the senses."""
-    service, content = of(request), await body.read(request)
-    kind = request.headers.get("content-type", "")
+    query(request)
+    service = of(request)
+    async with reading(request, service.held) as body:
 
-    def given(model: Model) -> Mapping[Sense, Signal]:
-        return signals(decode(content, kind, Recording), model.graph.encoding)
+        def given(model: Model) -> Mapping[Sense, Signal]:
+            return fitting(model, body.decoded(Recording))
 
-    asked = Asked(given, content_digest(content, kind), request.headers.get(HEADER))
-    return reply(request, await answered(service, asked))
+        return reply(request, await answered(service, Asked(given, body.digest, request.headers.get(HEADER))))
 
 
 async def predict_batch(request: Request) -> Response:
     """The classes of several recordings; one that cannot be used gets its problem in its place."""
-    service, content = of(request), await body.read(request)
-    kind, wanted = request.headers.get("content-type", ""), request.headers.get(HEADER)
-    batch: Batch = await service.workers.run(lambda: decode(content, kind, Batch))
+    query(request)
+    service, wanted = of(request), request.headers.get(HEADER)
+    async with reading(request, service.held) as body:
+        service.canary.choose(service.model, body.digest, wanted)  # a wrong header is the whole batch's problem
+        steps = share(service)
+        batch: Batch = await service.workers.run(lambda: body.decoded(Batch))
+        await _counted(request, batch)
+        answers = await asyncio.gather(
+            *(
+                _one_of(service, Asked(_given(one, f"recordings[{i}]."), body.digest, wanted, steps))
+                for i, one in enumerate(batch.recordings)
+            )
+        )
+        return reply(request, {"answers": answers})
+
+
+async def _counted(request: Request, batch: Batch) -> None:
+    """A batch is as many requests as it holds recordings. Raises Problem."""
     if not 1 <= len(batch.recordings) <= limits.BATCH:
         raise invalid("recordings", f"{len(batch.recordings)} recordings", f"1 ... {limits.BATCH}")
     if len(batch.recordings) > 1 and request.state.identity is not LOCAL:
         await request.app.state.rates.owe(request.state.identity, len(batch.recordings) - 1)
-    digest, steps = content_digest(content, kind), share(service)
-    service.canary.choose(service.model, digest, wanted)  # a header that means nothing is the whole batch's problem
 
-    async def one(i: int, recording: Recording) -> dict[str, Any]:
-        def given(model: Model) -> Mapping[Sense, Signal]:
-            return signals(recording, model.graph.encoding, f"recordings[{i}].")
 
-        try:
-            return await answered(service, Asked(given, digest, wanted, steps), cached=False)
-        except Problem as problem:
-            return {"status": problem.status, **problem.body()}
+def _given(recording: Recording, at: str) -> Callable[[Model], Mapping[Sense, Signal]]:
+    return lambda model: fitting(model, recording, at)
 
-    answers = await asyncio.gather(*(one(i, recording) for i, recording in enumerate(batch.recordings)))
-    return reply(request, {"answers": answers})
+
+async def _one_of(service: Service, asked: Asked) -> dict[str, Any]:
+    """An answer, or the problem in its place."""
+    try:
+        return await answered(service, asked, cached=False)
+    except Problem as problem:
+        return {"status": problem.status, **problem.body()}
 
 
 async def spikes(request: Request) -> Response:
     """What the encoders make of a recording: for each sense, (step, channel) of each spike."""
-    service, content = of(request), await body.read(request)
-    model, kind = service.model, request.headers.get("content-type", "")
-    share(service)  # which refuses it in its turn; there are no steps to save here
+    query(request)
+    service, model = of(request), of(request).model
 
-    def work() -> dict[str, Any]:
-        given = signals(decode(content, kind, Recording), model.graph.encoding)
-        return {
+    def work(body: Body) -> Response:
+        senses = {
             sense: {
                 "steps": one.rows,
                 "channels": one.channels,
                 "indptr": one.indptr.tolist(),
                 "index": one.index.tolist(),
             }
-            for sense, one in encoded(model, given).items()
+            for sense, one in encoded(model, fitting(model, body.decoded(Recording))).items()
         }
+        return reply(request, {"step_ms": model.graph.encoding.step_ms, "senses": senses})
 
-    return reply(request, {"step_ms": model.graph.encoding.step_ms, "senses": await service.workers.run(work)})
+    async with reading(request, service.held) as body:
+        share(service)  # which refuses it in its turn; there are no steps to save here
+        made: Response = await service.workers.run(partial(work, body))
+        return made
 
 
 async def health(request: Request) -> Response:

@@ -1,47 +1,115 @@
-"""A request's body: read with limits on size, time and what it unpacks to."""
+"""A request's body: read with limits on size and time; what it unpacks to and holds is looked at in a worker."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import hashlib
 import zlib
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any
 
 from starlette.requests import ClientDisconnect, Request
 
 from snn_fusion.serving import limits
+from snn_fusion.serving.kinds import kind_of
+from snn_fusion.serving.payload import decode
 from snn_fusion.serving.problems import Problem
 
 TOO_LARGE = f"at most {limits.BODY:,} bytes"
+FREE = 2**18  # bytes of a body that count as nothing: what a recording usually takes
 
 
-async def read(request: Request) -> bytes:
-    """Raises Problem: 413 too large, 408 too slow, 415 for an encoding other than gzip, 400 for broken gzip."""
+@dataclass(frozen=True)
+class Body:
+    """As it came. `digest`: SHA-256 of all that says what it means."""
+
+    content: bytes
+    kind: str
+    gzipped: bool
+    digest: bytes
+
+    def decoded(self, of: type) -> Any:
+        """As the struct `of`; for a worker, since it takes time. Raises Problem."""
+        return decode(_unpacked(self.content) if self.gzipped else self.content, self.kind, of)
+
+
+class Held:
+    """The bytes of large bodies that are in memory, of `most` in all: they wait for a worker with their request."""
+
+    def __init__(self, most: int = limits.BODIES) -> None:
+        self.most, self.bytes = most, 0
+
+    def add(self, count: int) -> None:
+        """Raises Problem 429."""
+        if self.bytes + count > self.most:
+            raise Problem(429, "service", "too many large bodies are being read", f"{self.most:,} bytes", 1)
+        self.bytes += count
+
+
+@contextlib.asynccontextmanager
+async def reading(request: Request, held: Held) -> AsyncIterator[Body]:
+    """The body, for as long as it is needed.
+
+    Raises Problem: 413 too large, 408 too slow, 415 for another content type or an encoding other than gzip, 429 while
+    others' bodies fill the memory that there is for them.
+    """
     encoding = request.headers.get("content-encoding", "identity").strip().lower()
     if encoding not in ("identity", "gzip"):
         raise Problem(415, "Content-Encoding", repr(encoding[:40]), "gzip or none")
+    kind = kind_of(request.headers.get("content-type", ""))
     length = request.headers.get("content-length", "")
     if length.isdecimal() and int(length) > limits.BODY:
         raise Problem(413, "body", f"{int(length):,} bytes", TOO_LARGE)
+    claim = _Claim(held)
+    try:
+        yield await _whole(request, kind, encoding == "gzip", claim)
+    finally:
+        claim.release()
+
+
+class _Claim:
+    """What one body takes of the memory for all."""
+
+    def __init__(self, held: Held) -> None:
+        self.held, self.size, self.counted = held, 0, 0
+
+    def grow(self, count: int) -> None:
+        """Raises Problem: 413 for this body, 429 for all of them."""
+        self.size += count
+        if self.size > limits.BODY:
+            raise Problem(413, "body", f"more than {limits.BODY:,} bytes", TOO_LARGE)
+        more = max(0, self.size - FREE) - self.counted
+        self.held.add(more)
+        self.counted += more
+
+    def release(self) -> None:
+        self.held.bytes -= self.counted
+
+
+async def _whole(request: Request, kind: str, gzipped: bool, claim: _Claim) -> Body:
+    digest, parts = begun_digest(kind, gzipped), list[bytes]()
     try:
         async with asyncio.timeout(limits.BODY_S):
-            body = await _gather(request)
+            async for part in request.stream():
+                claim.grow(len(part))
+                digest.update(part)
+                parts.append(part)
     except TimeoutError:
         raise Problem(408, "body", f"did not arrive within {limits.BODY_S:g} s", "send it at once") from None
     except ClientDisconnect:
         raise Problem(400, "body", "the connection was closed", "send all of it") from None
-    return await asyncio.to_thread(_unpacked, body) if encoding == "gzip" else body
+    return Body(b"".join(parts), kind, gzipped, digest.digest())
 
 
-async def _gather(request: Request) -> bytes:
-    parts, size = [], 0
-    async for part in request.stream():
-        size += len(part)
-        if size > limits.BODY:
-            raise Problem(413, "body", f"more than {limits.BODY:,} bytes", TOO_LARGE)
-        parts.append(part)
-    return b"".join(parts)
+def begun_digest(kind: str, gzipped: bool) -> Any:
+    """A SHA-256 that goes on with the body: the same bytes read in another way are another request."""
+    return hashlib.sha256(f"{kind} {gzipped}\n".encode())
 
 
 def _unpacked(body: bytes) -> bytes:
+    """Never more than one byte beyond the limit is unpacked. Raises Problem."""
     stream = zlib.decompressobj(wbits=31)
     try:
         out = stream.decompress(body, limits.BODY + 1)

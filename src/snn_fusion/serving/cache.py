@@ -33,11 +33,6 @@ CODE = ("serving", "network", "encoding", "targets")
 log = logging.getLogger(__name__)
 
 
-def content_digest(body: bytes, content_type: str) -> bytes:
-    """SHA-256 of a request: its body, and how that is to be read."""
-    return hashlib.sha256(content_type.encode() + b"\n" + body).digest()
-
-
 def identity(model: Model) -> str:
     """Digest of all that an answer says but the request: the network, what it runs as, and the code that runs it."""
     accuracy = {view: list(steps) for view, steps in model.accuracy.items()}

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from functools import partial
+from typing import Annotated, Any
 
 import msgspec
 import numpy as np
+import numpy.typing as npt
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -19,12 +20,16 @@ from snn_fusion.data.synthetic_glyph import LABELS, Person, draw_glyph
 from snn_fusion.data.synthetic_pen import feel
 from snn_fusion.data.synthetic_voice import RATE, speak
 from snn_fusion.data.unipen import Stroke
-from snn_fusion.serving import body, limits
-from snn_fusion.serving.payload import decode
+from snn_fusion.serving import limits
+from snn_fusion.serving.answering import share
+from snn_fusion.serving.arrays import numbers
+from snn_fusion.serving.body import Body, reading
 from snn_fusion.serving.problems import Problem, invalid
+from snn_fusion.serving.query import query, whole
 from snn_fusion.serving.reply import reply
 
 SEEDS = 1_000
+COORDINATE = np.dtype("<f8")
 PAD_M = 1.0  # m, as far from the middle as a pen may be
 Wire = dict[str, Any]
 
@@ -48,9 +53,17 @@ def example(label: str, seed: int = 0, code: EncodingParams | None = None) -> Wi
     seen = watch(strokes, person, rng)
     return {
         "audio": {"samples": [round(one / 32768, 5) for one in ears.mean(axis=1).tolist()], "rate": RATE},
-        "events": {**{name: seen[name].tolist() for name in EVENT.names or ()}, "width": SIZE, "height": SIZE},
+        "events": _camera(seen, code),
         "imu": imu(feel(strokes, person, rng), code),
     }
+
+
+def _camera(seen: npt.NDArray[np.void], code: EncodingParams | None) -> Wire:
+    """Events as /v1/predict takes them, spread over the frame that `code` is for, where it is given."""
+    width, height = (code.events.frame if code else None) or (SIZE, SIZE)
+    columns = {name: seen[name].astype(np.int64) for name in EVENT.names or ()}
+    columns["x"], columns["y"] = columns["x"] * width // SIZE, columns["y"] * height // SIZE
+    return {**{name: values.tolist() for name, values in columns.items()}, "width": width, "height": height}
 
 
 def imu(signal: Imu, code: EncodingParams | None = None) -> Wire:
@@ -70,31 +83,37 @@ def imu(signal: Imu, code: EncodingParams | None = None) -> Wire:
 class StrokeIn(msgspec.Struct, forbid_unknown_fields=True):
     """Where the pen was while it touched: metres, x to the right, y up, a point every `sample_ms`."""
 
-    x: list[float]
-    y: list[float]
+    x: msgspec.Raw
+    y: msgspec.Raw
 
 
 class PenIn(msgspec.Struct, forbid_unknown_fields=True):
     """What was drawn; `gap_ms` from the last point of a stroke to the first of the next."""
 
-    strokes: list[StrokeIn]
+    strokes: Annotated[list[StrokeIn], msgspec.Meta(max_length=limits.PARTS)]
     sample_ms: float = 10.0
     gap_ms: float = 100.0
 
 
 def felt(given: PenIn) -> Imu:
     """What an inertial sensor in the pen would have felt, by data/stylus.py. Raises Problem."""
-    points = sum(len(one.x) for one in given.strokes)
-    if not 1 <= points <= limits.READINGS:
-        raise invalid("strokes", f"{points:,} points", f"1 ... {limits.READINGS:,}")
+    if not 1 <= len(given.strokes) <= limits.STROKES:
+        raise invalid("strokes", f"{len(given.strokes):,} strokes", f"1 ... {limits.STROKES}")
     for name, value, low, high in (("sample_ms", given.sample_ms, 0.1, 1000), ("gap_ms", given.gap_ms, 0, 60_000)):
         if not low <= value <= high:
             raise invalid(name, f"{value:g} ms", f"{low:g} ... {high:,} ms")
-    strokes = []
+    strokes, points = list[Stroke](), 0
     for i, one in enumerate(given.strokes):
-        if len(one.x) != len(one.y) or not one.x:
-            raise invalid(f"strokes[{i}]", f"x: {len(one.x)}, y: {len(one.y)}", "both of the same length, 1 or more")
-        place = np.column_stack([one.x, one.y])  # (n, 2)
+        x, y = (
+            numbers(axis, COORDINATE, f"strokes[{i}].{name}", limits.POINTS)
+            for name, axis in (("x", one.x), ("y", one.y))
+        )
+        if len(x) != len(y) or not len(x):
+            raise invalid(f"strokes[{i}]", f"x: {len(x)}, y: {len(y)}", "both of the same length, 1 or more")
+        points += len(x)
+        if points > limits.POINTS:
+            raise invalid("strokes", f"more than {limits.POINTS:,} points", f"1 ... {limits.POINTS:,}")
+        place = np.column_stack([x, y])  # (n, 2)
         if not (np.abs(place) <= PAD_M).all():
             raise invalid(f"strokes[{i}]", "goes too far", f"-{PAD_M:g} ... {PAD_M:g} m")
         strokes.append(Stroke(place, round(1000 * given.sample_ms), round(1000 * given.gap_ms)))
@@ -103,29 +122,36 @@ def felt(given: PenIn) -> Imu:
 
 async def listed(request: Request) -> Response:
     """Of what there are examples."""
+    query(request)
     return reply(request, {"labels": list(LABELS), "seeds": SEEDS, "source": "synthetic"})
 
 
 async def one(request: Request) -> Response:
     """A synthetic recording of a label, which can be sent to /v1/predict as it is."""
-    service, label, seed = request.app.state.service, request.path_params["label"], _seed(request.query_params)
+    service, label, seed = (
+        request.app.state.service,
+        request.path_params["label"],
+        whole(query(request, "seed"), "seed", 0, 0, SEEDS - 1),
+    )
     code = service.model.graph.encoding
-    return reply(request, await service.workers.run(lambda: example(label, seed, code)))
+    share(service)  # which refuses it in its turn
+    made: Response = await service.workers.run(lambda: reply(request, example(label, seed, code)))
+    return made
 
 
 async def pen(request: Request) -> Response:
     """A pen's path as the recording of an inertial sensor in it."""
-    service, content = request.app.state.service, await body.read(request)
-    kind, code = request.headers.get("content-type", ""), service.model.graph.encoding
-    found = await service.workers.run(lambda: imu(felt(decode(content, kind, PenIn)), code))
-    return reply(request, {"imu": found})
+    query(request)
+    service = request.app.state.service
+    code = service.model.graph.encoding
 
+    def work(body: Body) -> Response:
+        return reply(request, {"imu": imu(felt(body.decoded(PenIn)), code)})
 
-def _seed(query: Mapping[str, str]) -> int:
-    text = query.get("seed", "0")
-    if not (text.isascii() and text.isdecimal() and len(text) < 10):
-        raise invalid("seed", repr(text[:40]), f"0 ... {SEEDS - 1}")
-    return int(text)
+    async with reading(request, service.held) as body:
+        share(service)  # which refuses it in its turn
+        made: Response = await service.workers.run(partial(work, body))
+        return made
 
 
 ROUTES = [

@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 BODY = 16 * 2**20  # bytes, after decompression
+BODIES = 96 * 2**20  # bytes of all large bodies that are in memory at once
 BATCH = 64  # recordings in one request
+OBJECTS = 2_000  # JSON objects in one request: what a batch of all senses holds four times over
+QUOTES = 60_000  # quotation marks in one request, likewise
+PARTS = 1_000  # entries of a list or object that is none of numbers
+STROKES = 500  # of a drawing
+POINTS = 20_000  # of a drawing
 SAMPLES = 2_000_000  # of audio: ten seconds at the highest rate
 RATE = 192_000  # Hz
 EVENTS = 1_000_000

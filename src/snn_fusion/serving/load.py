@@ -5,39 +5,39 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from snn_fusion.config import load_params
 from snn_fusion.errors import BadInput
 from snn_fusion.network.graph import Graph
 from snn_fusion.registry import rates, versions
+from snn_fusion.registry.seals import Altered
 from snn_fusion.registry.tracking import connect
 from snn_fusion.serving.compiled import compiled
 from snn_fusion.serving.model import Model, chip_model, float_model
 from snn_fusion.serving.packaged import is_package, load_package
 from snn_fusion.serving.settings import Settings, folder_of
 from snn_fusion.validation.drift import Profile, read_profile
-from snn_fusion.workspace import Workspace, project_root
+from snn_fusion.workspace import Workspace
 
 
 def load(settings: Settings) -> Model:
     """The model that answers. Raises BadInput."""
-    return named(settings.model, settings.arithmetic)
+    return named(settings.model, settings.arithmetic, settings)
 
 
 def challenger(settings: Settings) -> Model | None:
     """The model that answers a share of the requests, in the float network's arithmetic. Raises BadInput."""
-    return named(settings.challenger, "float") if settings.challenger else None
+    return named(settings.challenger, "float", settings) if settings.challenger else None
 
 
-def named(name: str, arithmetic: str) -> Model:
+def named(name: str, arithmetic: str, settings: Settings | None = None) -> Model:
     """`name`: a version, an alias, a graph folder or a package; `arithmetic`: `float` or a target. Raises BadInput."""
     folder = folder_of(name)
     if folder is not None and is_package(folder):
         return load_package(folder, arithmetic)
     ws, version, evaluation, logged = Workspace.default(), None, None, None
     if folder is None:
-        version = versions.find(connect(ws), load_params(project_root() / "params.yaml").registry.model, name)
+        version = versions.find(connect(ws), (settings or Settings()).registered, name)
         folder, name = versions.graph_folder(version, ws), version.number
-        evaluation = versions.run_file(version, "evaluation.json", ws)
+        evaluation = versions.run_file(versions.evaluated(version), "evaluation.json", ws)
         logged = logged_rates(version, ws)
     else:
         name = folder.name
@@ -53,6 +53,8 @@ def logged_rates(version: versions.Version, ws: Workspace) -> Path | None:
     """The file of rates that was registered with a version; None if there is none."""
     try:
         return versions.run_file(version, rates.FILE, ws)
+    except Altered:
+        raise
     except BadInput:
         return None  # registered where the training recordings were not at hand
 

@@ -9,6 +9,7 @@ import msgspec
 from snn_fusion.config import EncodingParams
 from snn_fusion.data.recording import MAX_SIDE, SENSES
 from snn_fusion.serving import answers, examples, limits, payload
+from snn_fusion.serving.fitting import fitting
 from snn_fusion.serving.model import Model
 from snn_fusion.serving.openapi_paths import TAGS, paths
 from snn_fusion.serving.predict import predict
@@ -62,7 +63,7 @@ def _examples(model: Model) -> dict[str, Any]:
     """A short recording, and what the model says of it; nothing for a model that cannot use it."""
     wire = {"imu": examples.example("1", code=model.graph.encoding)["imu"]}
     try:
-        given = payload.signals(msgspec.convert(wire, payload.Recording), model.graph.encoding)
+        given = fitting(model, payload.wired(wire, payload.Recording))
         said = predict(model, given).body(model)
     except Problem:  # its sensors have other channels
         return {}
@@ -74,15 +75,15 @@ def _examples(model: Model) -> dict[str, Any]:
 def _limit(schemas: dict[str, Schema], encoding: EncodingParams) -> None:
     """Add what payload.py checks and a schema can say. It is never stricter than the checks."""
     audio, events, imu = (schemas[name]["properties"] for name in ("AudioIn", "EventsIn", "ImuIn"))
-    _array(audio["samples"], 1, limits.SAMPLES, minimum=-1, maximum=1)
+    _array(audio["samples"], "number", 1, limits.SAMPLES, minimum=-1, maximum=1)
     audio["rate"] |= {"minimum": int(2 * encoding.audio.high_hz), "maximum": limits.RATE, "description": "Hz"}
     side = {"minimum": 1, "maximum": MAX_SIDE, "description": "pixels"}
     events["width"] |= side
     events["height"] |= side
     for name, most in (("t", limits.US), ("x", MAX_SIDE - 1), ("y", MAX_SIDE - 1), ("p", 1)):
-        _array(events[name], 1, limits.EVENTS, minimum=0, maximum=most)
+        _array(events[name], "integer", 1, limits.EVENTS, minimum=0, maximum=most)
     events["t"]["description"] = "microseconds, none below the one before"
-    _array(imu["t"], 2, limits.READINGS, minimum=0, maximum=limits.US)
+    _array(imu["t"], "integer", 2, limits.READINGS, minimum=0, maximum=limits.US)
     imu["t"]["description"] = "microseconds, increasing"
     _channels(imu, encoding)
     senses = {"type": "string", "enum": list(SENSES)}
@@ -98,7 +99,7 @@ def _limit(schemas: dict[str, Schema], encoding: EncodingParams) -> None:
 def _channels(imu: Schema, encoding: EncodingParams) -> None:
     """The channels that the model needs, with their units, and no others."""
     channels, values = imu["channels"], imu["channels"]["additionalProperties"]
-    _array(values, 0, limits.READINGS)
+    _array(values, "number", 0, limits.READINGS)
     wanted = {one.name: one.unit for one in encoding.imu.channels}
     channels["properties"] = {name: values | {"description": unit} for name, unit in wanted.items()}
     channels |= {"required": list(wanted), "additionalProperties": False}
@@ -108,16 +109,15 @@ def _channels(imu: Schema, encoding: EncodingParams) -> None:
 def _pen(schemas: dict[str, Schema]) -> None:
     stroke, pen = schemas["StrokeIn"]["properties"], schemas["PenIn"]["properties"]
     for axis in ("x", "y"):
-        stroke[axis] |= {"minItems": 1, "maxItems": limits.READINGS}
-        stroke[axis]["items"] |= {"minimum": -examples.PAD_M, "maximum": examples.PAD_M}
-    pen["strokes"]["minItems"] = 1
+        place = {"type": "number", "minimum": -examples.PAD_M, "maximum": examples.PAD_M}
+        stroke[axis] |= {"type": "array", "items": place, "minItems": 1, "maxItems": limits.POINTS}
+    pen["strokes"] |= {"minItems": 1, "maxItems": limits.STROKES}
     pen["sample_ms"] |= {"minimum": 0.1, "maximum": 1000}
     pen["gap_ms"] |= {"minimum": 0, "maximum": 60_000}
 
 
-def _array(schema: Schema, least: int, most: int, **items: float) -> None:
+def _array(schema: Schema, kind: str, least: int, most: int, **items: float) -> None:
     """Numbers as a list, or packed as payload.py's table says; in JSON those bytes are base64."""
-    as_list, as_bytes = schema["anyOf"]
-    as_list |= {"minItems": least, "maxItems": most}
-    as_list["items"] |= items
-    as_bytes |= {"pattern": BASE64, "minLength": 4 * min(least, 1), "description": "packed little-endian bytes"}
+    as_list = {"type": "array", "items": {"type": kind, **items}, "minItems": least, "maxItems": most}
+    said = {"pattern": BASE64, "minLength": 4 * min(least, 1), "description": "packed little-endian bytes"}
+    schema["anyOf"] = [as_list, {"type": "string", "contentEncoding": "base64", **said}]

@@ -17,7 +17,7 @@ TAGS = {
     "models": "What is served, what was measured, and who decides that. From the registry.",
 }
 WHY = {
-    400: "The body cannot be read: it is not what Content-Type or Content-Encoding says.",
+    400: "The body is not what Content-Type or Content-Encoding says, or a query parameter is none or cannot be used.",
     401: "A token is needed: there is none, or it is not valid (any more).",
     403: "The token's role does not allow this.",
     404: "There is no such thing.",
@@ -30,7 +30,7 @@ WHY = {
     429: "Too many requests: come again after the seconds in Retry-After.",
     503: "What it needs cannot be reached, or the service is stopping.",
 }
-SAFE = (401, 403, 429, 503)
+SAFE = (400, 401, 403, 429, 503)
 WITH_BODY = (400, 401, 403, 408, 413, 415, 422, 429, 503)
 STREAM = f"""Open it as a WebSocket. Messages are text (JSON) or binary (MessagePack), of at most {limits.MESSAGE:,}
 bytes; the answer comes in the same form.
@@ -63,7 +63,7 @@ def paths(given: Part) -> dict[str, Part]:
         "/ready": {"get": _ready()},
         "/metrics": {"get": _metrics()},
         "/v1/models": {"get": _get("models", "Versions, and which are served", "Role: viewer.", "Models")},
-        "/api/experiments": {"get": _get("models", "Runs of the pipeline", RUNS, "Experiments", (*SAFE, 422), PAGING)},
+        "/api/experiments": {"get": _get("models", "Runs of the pipeline", RUNS, "Experiments", SAFE, PAGING)},
         "/api/experiments/{id}": {
             "get": _get("models", "One run", "Role: viewer.", "Experiment", (*SAFE, 404, 422), [_path("id", RUN)])
         },
@@ -130,7 +130,7 @@ def _example() -> Part:
     ]
     about = """All three senses, from the synthetic generator: nobody said or wrote it. Can be sent to `/v1/predict`.
 Role: viewer."""
-    return _get("try", "A made-up recording", about, "Recording", (*SAFE, 404, 422), parameters)
+    return _get("try", "A made-up recording", about, "Recording", (*SAFE, 404), parameters)
 
 
 def _pen(given: Part) -> Part:

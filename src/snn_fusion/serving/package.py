@@ -55,7 +55,7 @@ def package(params: Params, ws: Workspace, name: str) -> dict[str, Any]:
     if graph_digest != version.tags.get("graph_digest"):
         raise BadInput(graph, f"is not what was registered as {version}", "remove this folder, and it is fetched again")
     rates = logged_rates(version, ws)
-    evidence = [versions.run_file(version, "evaluation.json", ws), *([rates] if rates else [])]
+    evidence = [versions.run_file(versions.evaluated(version), "evaluation.json", ws), *([rates] if rates else [])]
     lock = project_root() / "requirements.lock"
     compiled = artefacts(client, version, ws)
     for folder in compiled.values():

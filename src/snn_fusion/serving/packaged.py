@@ -66,6 +66,10 @@ def check(folder: Path) -> dict[str, Any]:
     for name, sha256 in files.items():
         if not (folder / name).is_file():
             raise BadInput(folder / name, "is missing", REMEDY)
-        if file_digest(folder / name) != sha256:
-            raise BadInput(folder / name, "is not as it was packaged", REMEDY)
+        if (found := file_digest(folder / name)) != sha256:
+            problem = f"is not as it was packaged: its digest is {found[:12]}, {NAME} says {str(sha256)[:12]}"
+            raise BadInput(folder / name, problem, REMEDY)
+    for path in sorted(one for one in folder.rglob("*") if one.is_file()):
+        if (name := path.relative_to(folder).as_posix()) not in (NAME, *files):
+            raise BadInput(path, f"was not packaged: {NAME} does not name it", REMEDY)
     return content

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Set
 from functools import cache
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 import numpy as np
@@ -22,13 +22,13 @@ import numpy.typing as npt
 from snn_fusion.config import EncodingParams
 from snn_fusion.data.recording import EVENT, MAX_SIDE, Audio, Events, Imu, Sense, Signal
 from snn_fusion.serving import limits
+from snn_fusion.serving.arrays import numbers
 from snn_fusion.serving.kinds import JSON, MSGPACK, kind_of
 from snn_fusion.serving.problems import Problem, invalid
 from snn_fusion.serving.undecoded import undecoded
 
-LEAST = float(np.finfo(np.float32).min)
-Numbers = list[float] | bytes
-Whole = list[int] | bytes
+Numbers = msgspec.Raw  # a list of numbers, or packed bytes; in JSON those are base64
+Few = msgspec.Meta(max_length=limits.PARTS)
 
 
 class AudioIn(msgspec.Struct, forbid_unknown_fields=True):
@@ -37,18 +37,18 @@ class AudioIn(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class EventsIn(msgspec.Struct, forbid_unknown_fields=True):
-    t: Whole
-    x: Whole
-    y: Whole
-    p: Whole
+    t: Numbers
+    x: Numbers
+    y: Numbers
+    p: Numbers
     width: int
     height: int
 
 
 class ImuIn(msgspec.Struct, forbid_unknown_fields=True):
-    t: Whole
-    channels: dict[str, Numbers]
-    units: dict[str, str] = {}
+    t: Numbers
+    channels: Annotated[dict[str, Numbers], Few]
+    units: Annotated[dict[str, str], Few] = {}
 
 
 class Recording(msgspec.Struct, forbid_unknown_fields=True):
@@ -60,13 +60,13 @@ class Recording(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class Batch(msgspec.Struct, forbid_unknown_fields=True):
-    recordings: list[Recording]
+    recordings: Annotated[list[Recording], Few]
 
 
 class Message(Recording, forbid_unknown_fields=True):
     """Of a stream: `start` names the senses that will come, then chunks of them, then `end`."""
 
-    start: list[str] | None = None
+    start: Annotated[list[str], Few] | None = None
     end: bool = False
 
 
@@ -78,12 +78,26 @@ def _decoder(kind: str, of: type) -> Any:
 def decode(body: bytes, content_type: str, of: type) -> Any:
     """A body as the struct `of`. Raises Problem: 415 for another content type, 400 and 422 naming the field."""
     kind = kind_of(content_type)
+    if kind == JSON:
+        _few_parts(body)
     try:
         return _decoder(kind, of).decode(body)
     except msgspec.ValidationError as error:
         raise undecoded(error, of) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, OverflowError) as error:
         raise Problem(400, "body", f"cannot be read: {str(error)[:120]}", f"{kind}; see /docs") from None
+
+
+def _few_parts(body: bytes) -> None:
+    """Count what objects would be made of, before any is. MessagePack says so itself. Raises Problem."""
+    for mark, what, most in ((b"{", "objects", limits.OBJECTS), (b'"', "quotation marks", limits.QUOTES)):
+        if (count := body.count(mark)) > most:
+            raise invalid("body", f"holds {count:,} {what}", f"at most {most:,}")
+
+
+def wired(content: Any, of: type) -> Any:
+    """Plain lists and dictionaries as the struct `of`, by way of the wire. Raises Problem."""
+    return decode(msgspec.msgpack.encode(content), MSGPACK, of)
 
 
 def signals(given: Recording, params: EncodingParams, at: str = "", chunk: bool = False) -> dict[Sense, Signal]:
@@ -104,14 +118,22 @@ def _audio(given: AudioIn, at: str, params: EncodingParams, chunk: bool) -> Audi
     lowest = int(2 * params.audio.high_hz)
     if not lowest <= given.rate <= limits.RATE:
         raise invalid(f"{at}.rate", f"{given.rate} Hz", f"{lowest} ... {limits.RATE:,} Hz")
-    samples = _numbers(given.samples, np.dtype("<f4"), f"{at}.samples", limits.SAMPLES)
+    samples = numbers(given.samples, np.dtype("<f4"), f"{at}.samples", limits.SAMPLES)
     least = 0 if chunk else int(np.ceil(params.step_ms * given.rate / 1000))
     if len(samples) < least:
         raise invalid(f"{at}.samples", f"{len(samples)} samples", f"at least {least}, a step of {params.step_ms:g} ms")
     if len(samples) and float(np.abs(samples).max()) > 1:
         worst = int(np.abs(samples).argmax())
-        raise invalid(f"{at}.samples[{worst}]", f"{samples[worst]:g}", "-1 ... 1, full scale")
+        raise invalid(f"{at}.samples[{worst}]", f"{samples[worst]:g}", _full_scale(float(np.abs(samples[worst]))))
     return Audio(samples, given.rate)
+
+
+def _full_scale(worst: float) -> str:
+    """The limit, with what brings samples of whole numbers there, where these look like some."""
+    for bits in (16, 24, 32):
+        if 2 ** (bits - 9) < worst <= 2 ** (bits - 1):
+            return f"-1 ... 1, full scale: divide samples of {bits}-bit whole numbers by {2 ** (bits - 1):,}"
+    return "-1 ... 1, full scale: divide by the largest value that the format can hold"
 
 
 def _events(given: EventsIn, at: str, chunk: bool) -> Events:
@@ -120,7 +142,7 @@ def _events(given: EventsIn, at: str, chunk: bool) -> Events:
             raise invalid(f"{at}.{name}", f"{side} pixels", f"1 ... {MAX_SIDE:,}")
     tops = {"t": limits.US, "x": given.width - 1, "y": given.height - 1, "p": 1}
     arrays = {
-        name: _numbers(getattr(given, name), np.dtype(f"<{kind}"), f"{at}.{name}", limits.EVENTS, tops[name])
+        name: numbers(getattr(given, name), np.dtype(f"<{kind}"), f"{at}.{name}", limits.EVENTS, tops[name])
         for name, kind in _EVENT.items()
     }
     _same_length(arrays, at)
@@ -147,9 +169,9 @@ def _imu(given: ImuIn, at: str, params: EncodingParams, chunk: bool) -> Imu:
     for name, unit in given.units.items():
         if name in wanted and unit != wanted[name]:
             raise invalid(f"{at}.units.{name[:40]}", repr(unit[:40]), wanted[name])
-    t = _numbers(given.t, np.dtype("<i8"), f"{at}.t", limits.READINGS)
+    t = numbers(given.t, np.dtype("<i8"), f"{at}.t", limits.READINGS)
     channels = {
-        name: _numbers(given.channels[name], np.dtype("<f4"), f"{at}.channels.{name}", limits.READINGS)
+        name: numbers(given.channels[name], np.dtype("<f4"), f"{at}.channels.{name}", limits.READINGS)
         for name in wanted
     }
     _same_length({"t": t, **{f"channels.{name}": values for name, values in channels.items()}}, at)
@@ -165,34 +187,6 @@ def _wrong(given: Set[str], wanted: Set[str]) -> str:
     names = ", ".join(one[:40] for one in more[:8]) + (", ..." if len(more) > 8 else "")
     said = [f"lacks {', '.join(missing)}"] * bool(missing) + [f"holds {names}, not taken"] * bool(more)
     return "; ".join(said)
-
-
-def _numbers(
-    given: list[Any] | bytes, dtype: np.dtype[Any], at: str, most: int, top: int = limits.US
-) -> npt.NDArray[Any]:
-    """(n,) of finite numbers of this type. Whole ones that 64 bits hold are compared with `top` by the caller."""
-    count = len(given) // dtype.itemsize if isinstance(given, bytes) else len(given)
-    if count > most:
-        raise invalid(at, f"{count:,} values", f"at most {most:,}")
-    if isinstance(given, bytes):
-        if len(given) % dtype.itemsize:
-            raise invalid(at, f"{len(given)} bytes", f"a multiple of {dtype.itemsize}: packed {dtype.name}")
-        values: npt.NDArray[Any] = np.frombuffer(given, dtype)
-    elif dtype.kind == "f":
-        with np.errstate(over="ignore"):
-            values = np.array(given, np.float64).astype(np.float32)
-    else:
-        try:
-            values = np.array(given, np.int64)
-        except OverflowError:
-            worst = next(i for i, one in enumerate(given) if not -(2**63) <= one < 2**63)
-            raise invalid(f"{at}[{worst}]", str(given[worst])[:40], f"0 ... {top:,}") from None
-    if dtype.kind == "f" and not np.isfinite(values).all():
-        worst = int(np.flatnonzero(~np.isfinite(values))[0])
-        sent = float(values[worst] if isinstance(given, bytes) else given[worst])
-        limit = f"{LEAST:.2g} ... {-LEAST:.2g}, which 32 bits hold" if np.isfinite(sent) else "a finite number"
-        raise invalid(f"{at}[{worst}]", f"{sent}", limit)
-    return values
 
 
 def _same_length(arrays: Mapping[str, npt.NDArray[Any]], at: str) -> None:

@@ -25,6 +25,7 @@ class Answer:
     infer_s: float
     input_spikes: Mapping[Sense, int]
     layer_spikes: Mapping[str, int]
+    scaled: Mapping[Sense, str]
 
     def label(self, model: Model) -> str:
         return str(self.last.body(model.classes)["label"])
@@ -39,6 +40,7 @@ class Answer:
             "steps_total": total,
             "senses": list(self.used),
             "rejected": dict(self.rejected),
+            "scaled": dict(self.scaled),
             "accuracy": by_step[found["steps"] - 1] if len(by_step) == total else None,
             "model": {"version": model.version, "digest": model.graph.digest, "arithmetic": model.arithmetic},
             "timing_ms": {"encode": round(1000 * self.encode_s, 3), "infer": round(1000 * self.infer_s, 3)},
@@ -57,13 +59,19 @@ def predict(model: Model, given: Mapping[Sense, Signal], steps: int | None = Non
 
 
 def concluded(session: Session, last: Step) -> Answer:
-    """The answer of a session that is over, with its last step. Raises Problem if no sense made a spike."""
+    """The answer of a session that is over, with its last step.
+
+    Raises Problem if no sense made a spike, or none of the spikes reached the readout.
+    """
     used = tuple(sense for sense, count in session.spikes.items() if count)
     rejected = dict.fromkeys((sense for sense in session.spikes if sense not in used), SILENT)
     if not used:
         raise invalid(", ".join(rejected), SILENT, "at least one sense that makes spikes")
+    if not last.answers:
+        problem = f"after {last.step} of {session.code.steps} steps all scores are 0: no spike reached the readout"
+        raise invalid(", ".join(used), problem, "a recording that makes more spikes")
     spikes = dict(session.spikes), dict(session.state.spikes)
-    return Answer(last, used, rejected, session.seconds["encode"], session.seconds["infer"], *spikes)
+    return Answer(last, used, rejected, session.seconds["encode"], session.seconds["infer"], *spikes, session.scaled)
 
 
 def _until(signal: Signal, ms: float) -> Signal:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 from functools import cache
@@ -14,7 +15,8 @@ from snn_fusion.registry import versions
 from snn_fusion.registry.tracking import URI, connect, database
 from snn_fusion.registry.versions import CHAMPION, Version
 from snn_fusion.serving.packaged import check, is_package
-from snn_fusion.serving.problems import Problem, invalid
+from snn_fusion.serving.problems import Problem
+from snn_fusion.serving.query import bad
 from snn_fusion.serving.settings import Settings
 from snn_fusion.workspace import Workspace, project_root
 
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
 
 # A tracking server that does not answer holds a thread no longer than this: seconds, tries.
+NEXT = "the next_page of another answer, or leave it out"
 PATIENCE = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "5", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1"}
 
 
@@ -55,7 +58,7 @@ class Records:
         """All versions, newest first, with their aliases; of a package its one version."""
         if self.package:
             return [{"version": str(check(self.package)["version"]), "digest": check(self.package)["graph"]}]
-        client, model = self.client(), params().registry.model
+        client, model = self.client(), params(self.settings.params).registry.model
         found = versions.every(client, model)
         aliases = client.get_registered_model(model).aliases if found else {}
         return [
@@ -75,23 +78,25 @@ class Records:
     def version(self, number: str) -> Version:
         """Raises Problem 404."""
         try:
-            return versions.find(self.client(), params().registry.model, number)
+            return versions.find(self.client(), params(self.settings.params).registry.model, number)
         except BadInput as error:
             raise Problem(404, "version", error.problem, error.remedy) from None
 
     def experiments(self, limit: int, page: str | None) -> dict[str, Any]:
-        """The runs of the registry's experiment, newest first, and the next page's token. Raises Problem 422."""
+        """The runs of the registry's experiment, newest first, and the next page's token. Raises Problem 400."""
+        if page:
+            _check_page(page)
         client = self.client()
         from mlflow.exceptions import MlflowException
 
-        experiment = client.get_experiment_by_name(params().registry.experiment)
+        experiment = client.get_experiment_by_name(params(self.settings.params).registry.experiment)
         if experiment is None:
             return {"experiments": [], "next_page": None}
         try:
             runs = client.search_runs([experiment.experiment_id], max_results=limit, page_token=page)
         except MlflowException as error:
             if page and error.error_code == "INVALID_PARAMETER_VALUE":
-                raise invalid("page", "is no page", "the next_page of another answer, or leave it out") from None
+                raise bad("page", "is no page", NEXT) from None
             raise
         return {"experiments": [_head(run) for run in runs], "next_page": _text(runs.token)}
 
@@ -115,14 +120,27 @@ class Records:
         try:
             path, source = ws.path("compared", "targets.json"), "workspace"
             if not path.is_file():
-                champion = versions.by_alias(self.client(), params().registry.model, CHAMPION)
+                champion = versions.by_alias(self.client(), params(self.settings.params).registry.model, CHAMPION)
                 if champion is None:
                     raise Problem(404, "benchmarks", "no network has been compared", "run `snn-fusion compare`")
-                path, source = versions.run_file(champion, "targets.json", ws), f"version {champion.number}"
+                path, source = (
+                    versions.run_file(versions.evaluated(champion), "targets.json", ws),
+                    f"version {champion.number}",
+                )
             found: dict[str, Any] = json.loads(path.read_text())
         except BadInput as error:
             raise Problem(404, "benchmarks", error.problem, "run `snn-fusion compare`") from None
         return {"source": source, **found}
+
+
+def _check_page(token: str) -> None:
+    """MLflow's tokens are `{"offset": N}` in base64; of others it takes some for the first page. Raises Problem 400."""
+    try:
+        offset = json.loads(base64.b64decode(token, validate=True))["offset"]
+    except (ValueError, TypeError, KeyError):
+        offset = None
+    if type(offset) is not int or not 0 <= offset < 2**31:
+        raise bad("page", "is no page", NEXT)
 
 
 def _text(token: str | bytes | None) -> str | None:
@@ -144,6 +162,6 @@ def _head(run: Run) -> dict[str, Any]:
 
 
 @cache
-def params() -> Params:
-    """params.yaml as it was when it was first asked for."""
-    return load_params(project_root() / "params.yaml")
+def params(file: str) -> Params:
+    """The parameters (a file, or the checkout's) as they were when they were first asked for."""
+    return load_params(Path(file) if file else project_root() / "params.yaml")

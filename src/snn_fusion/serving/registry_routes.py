@@ -7,11 +7,12 @@ process of its own: they may test a network on all recordings, and can be killed
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
@@ -23,12 +24,14 @@ from starlette.routing import Route
 from snn_fusion.serving.kinds import JSON
 from snn_fusion.serving.logs import log
 from snn_fusion.serving.problems import Problem, invalid
-from snn_fusion.serving.records import Records
+from snn_fusion.serving.query import bad, query, whole
+from snn_fusion.serving.records import NEXT, Records
 from snn_fusion.serving.tokens import may_promote
 from snn_fusion.workspace import PACKAGE
 
 READ_S = 20.0  # MLflow's import alone takes seconds
 PROMOTE_S = 600.0
+WAITING = 32  # requests that may wait for it at once
 PAGE = 50  # experiments on a page, unless asked for up to MOST
 MOST = 200
 VERSION = re.compile(r"[1-9][0-9]{0,8}")
@@ -37,10 +40,12 @@ TOKEN = re.compile(r"[A-Za-z0-9+/=_-]{1,512}")
 COMMAND = "from snn_fusion.cli import main; main()"
 T = TypeVar("T")
 _threads = ThreadPoolExecutor(2, "registry")
+_asked = 0  # requests that wait for one of the threads, or have it
 
 
 async def models(request: Request) -> Response:
     """What is served, and every registered version with its aliases and digests."""
+    query(request)
     service = request.app.state.service
     served = service.model
     found = await reading(Records(service.settings).models)
@@ -54,50 +59,74 @@ async def models(request: Request) -> Response:
 
 async def experiments(request: Request) -> Response:
     """The runs that the registry knows, newest first; `limit` of them, from the page `page` on."""
-    asked = request.query_params
-    limit = asked.get("limit", str(PAGE))
-    if not re.fullmatch(r"[0-9]{1,9}", limit) or not 1 <= int(limit) <= MOST:
-        raise invalid("limit", repr(limit[:40]), f"1 ... {MOST}")
-    page = asked.get("page") or None
+    asked = query(request, "limit", "page")
+    limit, page = whole(asked, "limit", PAGE, 1, MOST), asked.get("page") or None
     if page is not None and not TOKEN.fullmatch(page):
-        raise invalid("page", repr(page[:40]), "the next_page of another answer, or leave it out")
-    return _json(await reading(lambda: _records(request).experiments(int(limit), page)))
+        raise bad("page", repr(page[:40]), NEXT)
+    return _json(await reading(lambda: _records(request).experiments(limit, page)))
 
 
 async def experiment(request: Request) -> Response:
     """One run's parameters, metrics and tags."""
+    query(request)
     run_id = _path(request, "id", RUN, "32 hexadecimal digits")
     return _json(await reading(lambda: _records(request).experiment(run_id)))
 
 
 async def benchmarks(request: Request) -> Response:
     """The chips side by side, each number with its provenance."""
+    query(request)
     return _json(await reading(_records(request).benchmarks))
 
 
 async def promote(request: Request) -> Response:
     """Make a version the champion, if it passes the gate; then serve it, if the champion is what is served."""
+    query(request)
     version = await _decided_by_another(request)
-    result = await _command(request, "promote", version)
-    return _json(result | {"serving": await _reloaded(request, result["promoted"])})
+    async with _alone(request):
+        result = await _command(request, "promote", version)
+        return _json(result | {"serving": await _reloaded(request, result["promoted"])})
 
 
 async def rollback(request: Request) -> Response:
     """Take a champion back: the one before it is champion again, and served, if the champion is what is served."""
+    query(request)
     version = _path(request, "version", VERSION, "a version's number")
     await reading(lambda: _records(request).version(version))
-    result = await _command(request, "rollback", version)
-    return _json(result | {"serving": await _reloaded(request, True)})
+    async with _alone(request):
+        result = await _command(request, "rollback", version)
+        return _json(result | {"serving": await _reloaded(request, True)})
+
+
+@contextlib.asynccontextmanager
+async def _alone(request: Request) -> AsyncIterator[None]:
+    """One decision at a time, since each is a process of its own. Raises Problem 429."""
+    service = request.app.state.service
+    if service.deciding:
+        raise Problem(429, "registry", "another decision is being made", "one at a time", retry_after=10)
+    service.deciding = True
+    try:
+        yield
+    finally:
+        service.deciding = False
 
 
 async def reload(request: Request) -> Response:
     """Load what the settings name now: after a promotion by the pipeline, say. A failure leaves all as it was."""
+    query(request)
     found = await request.app.state.reload.now()
     return _json(found, 409 if "why" in found else 200)
 
 
 async def reading(work: Callable[[], T]) -> T:
-    """What `work` returns, from a thread. Raises Problem: its own, or 503 when it fails or takes too long."""
+    """What `work` returns, from a thread.
+
+    Raises Problem: its own, 429 when too many wait, or 503 when it fails or takes too long.
+    """
+    global _asked
+    if _asked >= WAITING:
+        raise Problem(429, "registry", f"{_asked} requests wait for it", f"at most {WAITING}", retry_after=1)
+    _asked += 1
     try:
         async with asyncio.timeout(READ_S):
             return await asyncio.get_running_loop().run_in_executor(_threads, work)
@@ -108,6 +137,8 @@ async def reading(work: Callable[[], T]) -> T:
     except Exception as error:  # of MLflow, its store, its files
         log.error("the registry cannot be read", extra={"fields": {"why": type(error).__name__}})
         raise Problem(503, "registry", "cannot be read", "ask again later", retry_after=10) from error
+    finally:
+        _asked -= 1
 
 
 async def _command(request: Request, name: str, version: str) -> dict[str, Any]:
@@ -118,7 +149,7 @@ async def _command(request: Request, name: str, version: str) -> dict[str, Any]:
     env["SNN_FUSION_USER"] = identity.subject if identity else "local"
     pipe = asyncio.subprocess.PIPE
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-c", COMMAND, name, version, "--json"),
+        *(sys.executable, "-c", COMMAND, name, version, "--json", *_params(request)),
         env=env,
         stdin=asyncio.subprocess.DEVNULL,
         stdout=pipe,
@@ -141,6 +172,12 @@ async def _command(request: Request, name: str, version: str) -> dict[str, Any]:
     if process.returncode == 2:
         raise Problem(409, "version", _refusal(said), f"see `snn-fusion {name} --help`")
     raise Problem(503, "registry", f"{name} failed", "the workspace's owner can run it by hand")
+
+
+def _params(request: Request) -> list[str]:
+    """The parameters file that the service was started with, if another than the checkout's."""
+    file = request.app.state.service.settings.params
+    return ["--params", file] if file else []
 
 
 def _refusal(said: str) -> str:

@@ -13,7 +13,6 @@ from pathlib import Path
 
 from rich.console import Console
 
-from snn_fusion.config import load_params
 from snn_fusion.errors import BadInput, SnnFusionError
 from snn_fusion.registry import versions
 from snn_fusion.registry.embedded_airflow import program
@@ -24,7 +23,7 @@ from snn_fusion.serving.compiled import compiled
 from snn_fusion.serving.guard import configured
 from snn_fusion.serving.packaged import check, is_package
 from snn_fusion.serving.settings import PREFIX, Settings, folder_of
-from snn_fusion.workspace import PACKAGE, Workspace, check_seal, disk_errors, project_root
+from snn_fusion.workspace import PACKAGE, Workspace, check_seal, disk_errors
 
 SERVICE = "snn_fusion.serving.service:SnnFusion"
 GRAPH = ("graph.nir", "graph.json", "weights.safetensors")  # network.graph.FILES, which would import torch first
@@ -85,16 +84,16 @@ def check_models(ws: Workspace, settings: Settings) -> str:
 
     Nothing is built here: the service itself does that, and this takes none of its time.
     """
-    what = _check_model(ws, settings.model, settings.arithmetic)
+    what = _check_model(ws, settings, settings.model, settings.arithmetic)
     if settings.challenger:
         try:
-            _check_model(ws, settings.challenger, "float")
+            _check_model(ws, settings, settings.challenger, "float")
         except BadInput as error:
             raise BadInput(f"{PREFIX}CHALLENGER: {error.where}", error.problem, error.remedy) from None
     return what
 
 
-def _check_model(ws: Workspace, name: str, arithmetic: str) -> str:
+def _check_model(ws: Workspace, settings: Settings, name: str, arithmetic: str) -> str:
     """What `name` means. Raises BadInput if it does not exist, is damaged, or fits no artefact."""
     folder = folder_of(name)
     if folder is not None and is_package(folder):
@@ -103,7 +102,7 @@ def _check_model(ws: Workspace, name: str, arithmetic: str) -> str:
     if folder is not None:
         what = str(folder)
     else:
-        version = versions.find(connect(ws), load_params(project_root() / "params.yaml").registry.model, name)
+        version = versions.find(connect(ws), settings.registered, name)
         folder, what = versions.graph_folder(version, ws), str(version)
     graph = check_seal(folder, GRAPH, "graph", "train", "restore the graph")
     if arithmetic != "float":

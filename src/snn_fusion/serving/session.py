@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from snn_fusion.data.recording import Audio, Events, Imu, Sense, Signal
 from snn_fusion.encoding.encoder import Stream, channels
+from snn_fusion.encoding.frame import scaled
 from snn_fusion.encoding.spikes import Spikes
 from snn_fusion.errors import BadInput
 from snn_fusion.serving.model import Model
@@ -26,13 +27,19 @@ class Step:
     step: int
     scores: npt.NDArray[np.float32]
 
+    @property
+    def answers(self) -> bool:
+        """Whether any spike has reached the readout: scores that are all 0 say nothing of the recording."""
+        return bool(self.scores.any())
+
     def body(self, classes: tuple[str, ...]) -> dict[str, Any]:
         # Plain numbers: for ten values numpy lets go of the interpreter's lock, and waits to have it back.
         values: list[float] = self.scores.tolist()
         best = values.index(max(values))  # as `decide`: a tie goes to the lowest class
         margin = values[best] - max(values[:best] + values[best + 1 :], default=values[best])
         scores = dict(zip(classes, values, strict=True))
-        return {"label": classes[best], "scores": scores, "margin": margin, "steps": self.step}
+        label = classes[best] if self.answers else None
+        return {"label": label, "scores": scores, "margin": margin, "steps": self.step}
 
 
 class Session:
@@ -50,6 +57,7 @@ class Session:
         self.kept: dict[Sense, tuple[str, int | None]] = {}  # what must stay the same, and the last time stamp
         self.waiting = {s: np.zeros((0, channels(self.code, s)), bool) for s in self.streams}
         self.spikes: dict[Sense, int] = dict.fromkeys(self.streams, 0)
+        self.scaled: dict[Sense, str] = {}  # what was done with a frame that the network was not trained on
         self.done = 0
         self.seconds = {"encode": 0.0, "infer": 0.0}
 
@@ -59,6 +67,8 @@ class Session:
             if sense not in self.streams:
                 raise invalid(sense, "was not announced", f"announced: {', '.join(self.streams)}")
             self._same(sense, chunk)
+            if isinstance(chunk, Events) and (note := scaled(chunk.width, chunk.height, self.code.events)):
+                self.scaled[sense] = note
             with self._timed("encode"):
                 self._add(sense, self._encoded(sense, chunk))
 

@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from snn_fusion.config import load_params
 from snn_fusion.errors import BadInput
+from snn_fusion.workspace import project_root
 
 PREFIX = "SNN_FUSION_SERVE_"
 
@@ -19,6 +21,7 @@ class Settings:
     """`model`: a version, an alias, or a graph folder; `arithmetic`: `float` or a target; `challenger`: as `model`."""
 
     model: str = "champion"
+    params: str = ""  # the parameters file that names the registered model; else the checkout's params.yaml
     arithmetic: str = "float"
     threads: int = 2
     pressure_ms: float = 250.0
@@ -64,6 +67,11 @@ class Settings:
             if self.arithmetic not in NAMES:
                 what = f"is {self.arithmetic[:40]!r}"
                 raise BadInput(f"{PREFIX}ARITHMETIC", what, f"float, {', '.join(NAMES)}")
+
+    @property
+    def registered(self) -> str:
+        """The name of the registered model. Raises BadInput if the parameters file cannot be used."""
+        return load_params(Path(self.params) if self.params else project_root() / "params.yaml").registry.model
 
     @property
     def folder(self) -> Path | None:

@@ -1,8 +1,8 @@
 """Who asks, and what they may do: JSON Web Tokens (RFC 7519), verified by pyjwt; roles, each with all that is below.
 
 A token names its key (`kid`), and the key has one algorithm: neither `none` nor another algorithm over the same key is
-ever tried. It must say who (`sub`), as what (`role`), until when (`exp`), from whom (`iss`), for whom (`aud`), and
-have a name by which it can be revoked (`jti`).
+ever tried. It must say who (`sub`), as what (`role`), since when and until when (`iat`, `exp`: at most 31 days), from
+whom (`iss`), for whom (`aud`), and have a name by which it can be revoked (`jti`).
 """
 
 from __future__ import annotations
@@ -20,12 +20,14 @@ import jwt
 from snn_fusion.errors import BadInput
 from snn_fusion.serving.keys import read_keys, read_signing_key
 from snn_fusion.serving.logs import log
+from snn_fusion.serving.names import USABLE, alike, usable
 from snn_fusion.serving.problems import Problem
 from snn_fusion.serving.watched import Watched
 
 LONGEST = 8192  # characters of a token
-NAME = 128  # characters of a subject or a token's name
-REQUIRED = ["exp", "aud", "iss", "sub", "jti"]
+LONGEST_H = 744  # hours that a token may be good for: 31 days
+LIFETIME = f"at most {LONGEST_H} hours, from iat to exp"
+REQUIRED = ["exp", "iat", "aud", "iss", "sub", "jti"]
 REGISTERED_BY = "registered_by"  # a version's tag: see docs/registry.md
 WHY = {  # what is said of each error of pyjwt; its own texts may quote the token
     jwt.ExpiredSignatureError: ("is expired", "a new one"),
@@ -119,10 +121,10 @@ class Issued(NamedTuple):
 
 def issue(key_file: Path, subject: str, role: Role, hours: float, issuer: str, audience: str) -> Issued:
     """A token for whoever holds the signing key. Raises BadInput."""
-    if not 0 < hours <= 24 * 366:
-        raise BadInput("--hours", f"is {hours:g}", "above 0, up to 8784 (a year)")
-    if not 0 < len(subject) <= NAME or not subject.isprintable():
-        raise BadInput("--subject", f"has {len(subject)} characters", f"1 ... {NAME} printable ones")
+    if not 0 < hours <= LONGEST_H:
+        raise BadInput("--hours", f"is {hours:g}", f"above 0, up to {LONGEST_H} (31 days)")
+    if not usable(subject):
+        raise BadInput("SUBJECT", f"{subject[:40]!r} has {len(subject)} characters and is no usable name", USABLE)
     kid, key = read_signing_key(key_file)
     now = int(time.time())
     claims: dict[str, Any] = {
@@ -144,7 +146,7 @@ def may_promote(identity: Identity, version_tags: Mapping[str, str]) -> None:
         return
     if not author:
         raise Problem(403, "version", f"has no tag {REGISTERED_BY}", "register it again, so that this is known")
-    if author == identity.subject:
+    if alike(author, identity.subject):
         raise Problem(403, "version", "was registered by you", "another reviewer has to promote it")
 
 
@@ -152,8 +154,10 @@ def _identity(claims: Mapping[str, Any]) -> Identity:
     """Signed is not yet sane: the claims as they will be compared and logged."""
     subject, name, role = claims["sub"], claims["jti"], claims.get("role")
     for field, value in (("sub", subject), ("jti", name)):
-        if not isinstance(value, str) or not 0 < len(value) <= NAME or not value.isprintable():
-            raise _refused(f"has no usable {field}", f"1 ... {NAME} printable characters")
+        if not usable(value):
+            raise _refused(f"has no usable {field}", USABLE)
+    if int(claims["exp"]) - int(claims["iat"]) > 3600 * LONGEST_H:
+        raise _refused("is good for too long", LIFETIME)
     roles = {one.name.lower(): one for one in Role}
     if not isinstance(role, str) or role not in roles:
         raise _refused("has no usable role", f"one of {', '.join(roles)}")

@@ -11,6 +11,7 @@ from snn_fusion.serving.problems import Problem, invalid
 
 PLACE = re.compile(r"(.*) - at (?:`key` in )?`\$\.?(.*)`", re.DOTALL)
 KIND = re.compile(r"Expected `(.*)`, got `(.*)`")
+LENGTH = re.compile(r"Expected `(.*)` of length <= (\d+)")
 MISSING = re.compile(r"Object missing required field `(.*)`")
 UNKNOWN = re.compile(r"Object contains unknown field `(.*)`", re.DOTALL)
 RANGES = {"Number out of range": "a finite number", "Integer value out of range": "a whole number of 64 bits"}
@@ -24,6 +25,8 @@ def undecoded(error: msgspec.ValidationError, of: type) -> Problem:
     what, at = (placed[1], placed[2][:80]) if placed else (text, "")
     if found := KIND.fullmatch(what):
         return invalid(at or "body", f"is `{found[2][:40]}`", f"`{found[1]}`")
+    if found := LENGTH.fullmatch(what):
+        return invalid(at or "body", "holds too much", f"at most {int(found[2]):,}")
     if found := MISSING.fullmatch(what):
         return invalid(_within(at, found[1]), "is missing", "required")
     if found := UNKNOWN.fullmatch(what):

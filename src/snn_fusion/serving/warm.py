@@ -14,7 +14,8 @@ from snn_fusion.serving.predict import predict
 from snn_fusion.serving.problems import Problem
 from snn_fusion.serving.settings import Settings
 
-RATE, SIDE = 16_000, 34  # Hz, pixels
+RATE = 16_000  # Hz
+FRAME = [34, 34]  # pixels, for a network that does not say which it is for
 EVENTS = 4_000  # enough for spikes at any threshold of use
 
 
@@ -37,13 +38,14 @@ def made(code: EncodingParams) -> dict[Sense, Signal]:
     loud = 0.5 * np.sin(2 * np.pi * 300 * t * (1 + t)) * (np.sin(2 * np.pi * 3 * t) > 0)
     events = np.zeros(EVENTS, EVENT)
     events["t"] = np.sort(rng.integers(0, int(1e6 * seconds), EVENTS))
-    for name, most in (("x", SIDE), ("y", SIDE), ("p", 2)):
+    width, height = code.events.frame or FRAME
+    for name, most in (("x", width), ("y", height), ("p", 2)):
         events[name] = rng.integers(0, most, EVENTS)
     at = np.arange(0, int(1e6 * seconds), 10_000)
     channels = code.imu.channels
     moves = np.sin(6e-6 * np.pi * at[:, None] + np.arange(len(channels)))  # (readings, channels)
     return {
         "audio": Audio(loud.astype(np.float32), RATE),
-        "events": Events(events, SIDE, SIDE),
+        "events": Events(events, width, height),
         "imu": Imu(at, moves.astype(np.float32), tuple(c.name for c in channels), tuple(c.unit for c in channels)),
     }

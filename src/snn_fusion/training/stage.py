@@ -9,10 +9,11 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from snn_fusion.config import Params
+from snn_fusion.config import EncodingParams, Params
 from snn_fusion.data.manifest import DATA_SET, Row, read_manifest
 from snn_fusion.data.recording import SENSES
 from snn_fusion.encoding.encoder import inputs as input_channels
+from snn_fusion.encoding.frame import with_frame
 from snn_fusion.encoding.store import SpikeStore
 from snn_fusion.network.fusion import FusionNetwork
 from snn_fusion.network.graph import initial_generator, load_graph, save_graph
@@ -56,7 +57,7 @@ def _lead(params: Params, ws: Workspace, inputs: dict[str, str], checkpoint: Pat
         provenance = {"commit": git_commit(), "data": validated, "inputs": inputs, "seed": params.seed}
         rows = [row for row in _rows(ws) if row.split == "train"]
         provenance[RECORDINGS] = write_trained_on(out / "graph", rows, data.senses)
-        save_graph(out / "graph", network, params.encoding, data.classes, provenance)
+        save_graph(out / "graph", network, framed(params, ws), data.classes, provenance)
         (out / "history.csv").write_text(_table(progress.history))
         shutil.copyfile(checkpoint, out / "checkpoint.safetensors")
         best = progress.history[progress.best_epoch]
@@ -74,6 +75,12 @@ def _lead(params: Params, ws: Workspace, inputs: dict[str, str], checkpoint: Pat
         group.tell(False)
     remove_tree(checkpoint.parent)  # only now: until the stage's folder is in place, a kill must not lose it
     return result
+
+
+def framed(params: Params, ws: Workspace) -> EncodingParams:
+    """The encoder's parameters with the camera's frame, as the stage `encode` found it."""
+    encoded = json.loads(ws.path("encoded", "encoding.json").read_text())
+    return with_frame(params.encoding, encoded.get("events", {}).get("frame"))
 
 
 def training_inputs(params: Params, ws: Workspace) -> dict[str, str]:

@@ -63,7 +63,7 @@ export function scores(canvas, steps, total, step_ms) {
 
   const last = steps[steps.length - 1];
   const order = Object.keys(last.scores).sort((a, b) => last.scores[a] - last.scores[b]);
-  const best = last.label;
+  const best = last.label ?? order[order.length - 1]; // nothing has reached the readout yet
   for (const label of [...order.filter((one) => one !== best), best]) {
     paint.strokeStyle = colour(label === best ? "accent" : "faint");
     line(paint, [[x(0), y(0)], ...steps.map((one) => [x(one.steps), y(one.scores[label])])], label === best ? 3 : 1.5);
