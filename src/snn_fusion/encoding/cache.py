@@ -13,11 +13,12 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from snn_fusion.config import EncodingParams
-from snn_fusion.data.manifest import Ref, load
+from snn_fusion.data.manifest import Ref, load_together
 from snn_fusion.data.perturb import vary
 from snn_fusion.data.readers import split_member
-from snn_fusion.data.recording import Sense
-from snn_fusion.encoding.encoder import channels, encode, encoder_version
+from snn_fusion.data.recording import Sense, Signal
+from snn_fusion.encoding.activity import movement_units
+from snn_fusion.encoding.encoder import channels, encode_together, encoder_version
 from snn_fusion.encoding.spikes import Spikes
 from snn_fusion.encoding.store import SpikeStore, write
 from snn_fusion.errors import BadInput, BadRecording
@@ -29,16 +30,24 @@ SHARD = 256  # recordings a file of the cache
 
 @dataclass(frozen=True)
 class Job:
-    """One recording of one sense, as it is (`copy` 0) or as its `copy`-th variation."""
+    """One recording as it is (`copy` 0) or as its `copy`-th variation: the senses that share its window.
 
-    ref: Ref
+    `senses` has the one that is encoded first.
+    """
+
+    senses: tuple[tuple[Sense, Ref], ...]
     copy: int
+
+    @property
+    def ref(self) -> Ref:
+        """Of the sense that is encoded."""
+        return self.senses[0][1]
 
 
 def encoder_digest(params: EncodingParams, sense: Sense) -> str:
     """What an encoding of this sense depends on beside the recording: parameters and code."""
-    sense_params = getattr(params, sense)
-    return digest(sense, params.step_ms, params.steps, sense_params, encoder_version(), code_digest("data"))
+    code = getattr(params, sense), encoder_version(), code_digest("data")
+    return digest(sense, params.step_ms, params.steps, params.onset, movement_units(params), *code)
 
 
 def encode_all(
@@ -60,7 +69,7 @@ def encode_all(
 
 
 def _key(job: Job, encoder: str, seed: int) -> str:
-    return digest(encoder, job.ref.sha256, [job.copy, seed] if job.copy else [0])
+    return digest(encoder, [ref.sha256 for _, ref in job.senses], [job.copy, seed] if job.copy else [0])
 
 
 def _shards(cache: Path, encoder: str) -> list[Path]:
@@ -127,14 +136,18 @@ def _encode_shard(
 ) -> int:
     spikes = []
     for _, job in jobs:
-        signal = load(recordings, job.ref, sense)
+        signals = load_together(recordings, dict(job.senses))
         if job.copy:
-            # the same variation of a recording wherever and whenever it is made
-            rng = np.random.default_rng(int(digest(job.ref.sha256, job.copy, seed)[:16], 16))
-            signal = vary(signal, rng, params.step_ms)
+            signals = {s: _varied(signals[s], ref, job.copy, params, seed) for s, ref in job.senses}
         with of_recording(recordings, job.ref):
-            spikes.append(encode(signal, params))
+            spikes.append(encode_together(signals, params, sense)[0][sense])
     keys = [key for key, _ in jobs]
     name = f"{encoder[:16]}-{digest(keys)[:16]}.arrow"
     write(cache / name, {"key": keys}, spikes, channels(params, sense), params.steps)
     return len(jobs)
+
+
+def _varied(signal: Signal, ref: Ref, copy: int, params: EncodingParams, seed: int) -> Signal:
+    """The same variation of a recording wherever and whenever it is made."""
+    rng = np.random.default_rng(int(digest(ref.sha256, copy, seed)[:16], 16))
+    return vary(signal, rng, params.step_ms)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from snn_fusion.config import Params
-from snn_fusion.data.manifest import DATA_SET, Row, read_manifest
+from snn_fusion.data.manifest import DATA_SET, Ref, Row, read_manifest
 from snn_fusion.data.recording import SENSES, Sense
 from snn_fusion.encoding.cache import Job, encode_all
 from snn_fusion.encoding.encoder import channels
@@ -24,7 +24,7 @@ def encode(params: Params, ws: Workspace) -> dict[str, Any]:
     """
     inputs = {
         "validated": ws.digest("validated", *DATA_SET),
-        "params": digest(params.encoding, params.seed),
+        "params": digest(params.encoding, params.seed, sorted(params.network.branch)),
         "code": code_digest("encoding", "data"),
     }
 
@@ -47,7 +47,7 @@ def encode_sense(sense: Sense, rows: list[Row], params: Params, ws: Workspace, o
         if sense in row.senses
         for copy in range(1 + (params.encoding.copies.get(sense, 0) if row.split == "train" else 0))
     ]
-    jobs = [Job(row.senses[sense], copy) for row, copy in described]
+    jobs = [Job(_in_one_window(row, sense, params), copy) for row, copy in described]
     spikes = encode_all(jobs, sense, params.encoding, params.seed, ws.path("recordings"), ws.path("cache", "encoding"))
     meta: dict[str, Sequence[Any]] = {
         "id": [row.id for row, _ in described],
@@ -62,6 +62,12 @@ def encode_sense(sense: Sense, rows: list[Row], params: Params, ws: Workspace, o
     total = sum(len(s.index) for s in spikes)
     density = total / max(len(spikes) * params.encoding.steps * inputs, 1)
     return {"recordings": len(spikes), "channels": inputs, "density": round(density, 4)}
+
+
+def _in_one_window(row: Row, sense: Sense, params: Params) -> tuple[tuple[Sense, Ref], ...]:
+    """The sense, then the others of the recording that the network has: where the window begins depends on all."""
+    others = [(s, row.senses[s]) for s in SENSES if s != sense and row.has(s) and s in params.network.branch]
+    return ((sense, row.senses[sense]), *others)
 
 
 def print_time(started: float) -> None:
