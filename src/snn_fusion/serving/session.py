@@ -132,8 +132,8 @@ class Session:
             raise invalid(f"{sense}.t[0]", f"{times[0]} after {ended} us", "where the last chunk ended")
         began = int(times[0]) if began is None else began
         if times[-1] - began > limits.US:
-            last = f"{sense}.t[{len(times) - 1}]"
-            raise invalid(last, f"{times[-1]}, {(times[-1] - began) / 1e6:,.0f} s after the first", "an hour at most")
+            problem = f"{times[-1]} us, {(times[-1] - began) / 1e6:,.0f} s after the first"
+            raise invalid(f"{sense}.t[{len(times) - 1}]", problem, f"{limits.US / 1e6:,.0f} s at most")
         self.kept[sense] = fixed, began, int(times[-1])
 
 
