@@ -78,12 +78,13 @@ class Activity:
         if not len(t):
             return np.zeros((0, 2))
         self.end_us = int(t[-1])
-        over = min(self.end_us // HOP_US, MOST - 1)
+        over = max(min(self.end_us // HOP_US, MOST - 1), self.hops)
         found = np.zeros((over - self.hops + 1, 2))
         found[:, 1] = of_hop
         if self._open is not None:
             found[0] = self._open[0]
-        _add_up(np.minimum(t // HOP_US, MOST - 1) - self.hops, energy, weight, found)
+        hop = np.clip(np.minimum(t // HOP_US, MOST - 1) - self.hops, 0, len(found) - 1)
+        _add_up(hop, energy, weight, found)
         self._open, self.hops = found[-1:].copy(), over
         return found[:-1]
 

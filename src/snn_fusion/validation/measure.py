@@ -7,27 +7,16 @@ limit is applied to: another measurement of the same recording says what is wron
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 from numpy.lib.stride_tricks import sliding_window_view
 
-from snn_fusion.data.manifest import Ref, load
-from snn_fusion.data.recording import Audio, Events, Imu, Sense, Signal
-from snn_fusion.errors import BadRecording
+from snn_fusion.data.recording import Audio, Events, Imu, Signal
 
 Measurement = float | int | str | None
 FULL_SCALE = 0.999  # a 16-bit sample of 32767 is 0.99997
 HELD = 3  # samples in a row at a channel's extreme; coarsely quantised slow movements hold it for two
-
-
-def measure_recording(root: Path, ref: Ref, sense: Sense) -> dict[str, Measurement]:
-    """`measure` of a file, or `error` with the reader's complaint if it cannot be read."""
-    try:
-        return {"error": None, **measure(load(root, ref, sense))}
-    except BadRecording as error:
-        return {"error": error.problem}
 
 
 def measure(signal: Signal) -> dict[str, Measurement]:

@@ -43,6 +43,7 @@ from snn_fusion.validation.tables import (
     measure_rows,
     subject_records,
 )
+from snn_fusion.validation.used import used_notes, used_summary
 from snn_fusion.workspace import Workspace, code_digest, digest, file_digest, remove_tree, write_atomic
 
 if TYPE_CHECKING:
@@ -63,9 +64,9 @@ def validate(params: Params, ws: Workspace) -> dict[str, Any]:
     reference = ws.path(*REFERENCE)
     inputs = {
         "recordings": ws.digest("recordings"),
-        "params": digest(params.data, params.validation, _wanted(params), params.seed),
+        "params": digest(params.data, params.validation, _wanted(params), _window(params), params.seed),
         "reference": file_digest(reference) if reference.exists() else "",
-        "code": code_digest("validation", "data"),
+        "code": code_digest("validation", "encoding", "data"),
     }
     return ws.build("validated", inputs, lambda out: _validate(params, ws, out))
 
@@ -82,6 +83,12 @@ def accept_profile(ws: Workspace, profile: Path) -> None:
 
 def _wanted(params: Params) -> list[tuple[str, str]]:
     return [(c.name, c.unit) for c in params.encoding.imu.channels]
+
+
+def _window(params: Params) -> list[object]:
+    """What decides how much of a recording lies in the window."""
+    code = params.encoding
+    return [code.step_ms, code.steps, code.onset and code.onset.model_dump(), sorted(params.network.branch)]
 
 
 def _validate(params: Params, ws: Workspace, out: Path) -> dict[str, Any]:
@@ -106,7 +113,10 @@ def _validate(params: Params, ws: Workspace, out: Path) -> dict[str, Any]:
         quarantined=bad,
         drifts=_drifts(params, ws, out, measurements, good),
         problems=problems,
-        notes=[SYNTHETIC_NOTE] if any(row.source == SYNTHETIC for row in rows) else [],
+        notes=[
+            *([SYNTHETIC_NOTE] if any(row.source == SYNTHETIC for row in rows) else []),
+            *used_notes(measurements, params.encoding),
+        ],
         joined={split: sum(row.split == split for row in joined) for split in SPLITS} if joined else {},
     )
     write_results(out, found)
@@ -121,6 +131,7 @@ def _validate(params: Params, ws: Workspace, out: Path) -> dict[str, Any]:
         "recordings": {sense: of["train"] + of["test"] for sense, of in found.recordings.items()},
         "quarantined": len(bad),
         "joined": dict(found.joined),
+        "used": {sense: one["mean_share"] for sense, one in used_summary(measurements).items()},
         "warnings": found.warnings,
         "report": str(Path("validated", "validation.html")),
     }
