@@ -68,7 +68,9 @@ def sounds(tmp_path: Path) -> list[Job]:
 
 
 def encoded(jobs: list[Job], params: Params, tmp_path: Path, seed: int = 0) -> list[Spikes]:
-    return encode_all(jobs, "audio", params.encoding, seed, tmp_path / "recordings", tmp_path / "cache")
+    made = encode_all(jobs, "audio", params.encoding, seed, tmp_path / "recordings", tmp_path / "cache")
+    assert all(used > 0.99 for _, used in made)
+    return [spikes for spikes, _ in made]
 
 
 def test_each_recording_is_encoded_once_and_a_new_one_alone_is_added(

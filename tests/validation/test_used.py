@@ -47,7 +47,7 @@ def test_activities_of_eight_seconds_get_a_warning_with_the_steps_that_hold_them
 ) -> None:
     found = validated(activities(tmp_path / "lab", 8.0), workspace, params)
     (warning,) = [one for one in found["warnings"] if "outside the window" in one]
-    assert warning.startswith("imu of lab: 87% of the movement lies outside the window of 1 s")
+    assert warning.startswith("imu of lab: 88% of the movement lies outside the window of 1 s")
     assert "24 of 24 recordings lose more than 10% of theirs" in warning
     assert "encoding.steps: 400 (now 50) would hold 99 % of them" in warning
     written = json.loads(workspace.path("validated", "validation.json").read_text())

@@ -21,11 +21,15 @@ from snn_fusion.encoding.activity import movement_units
 from snn_fusion.encoding.encoder import channels, encode_together, encoder_version
 from snn_fusion.encoding.spikes import Spikes
 from snn_fusion.encoding.store import SpikeStore, write
+from snn_fusion.encoding.window import Window
 from snn_fusion.errors import BadInput, BadRecording
 from snn_fusion.workers import worker_pool
 from snn_fusion.workspace import code_digest, digest
 
 SHARD = 256  # recordings a file of the cache
+
+
+Encoded = tuple[Spikes, float]  # base spikes, and the share of the recording that lies in the window (NaN: silence)
 
 
 @dataclass(frozen=True)
@@ -52,8 +56,8 @@ def encoder_digest(params: EncodingParams, sense: Sense) -> str:
 
 def encode_all(
     jobs: Sequence[Job], sense: Sense, params: EncodingParams, seed: int, recordings: Path, cache: Path
-) -> list[Spikes]:
-    """Base spikes of each job, in order. `recordings` is the folder that `Ref.path` is relative to.
+) -> list[Encoded]:
+    """Each job's base spikes and how much was used, in order. `Ref.path` is relative to the folder `recordings`.
 
     What the cache lacks is encoded in a process a core and added to it, a shard at a time, so that a kill loses at
     most the shards at work.
@@ -81,13 +85,13 @@ def _cached_keys(cache: Path, encoder: str) -> Iterator[str]:
         yield from SpikeStore.open(shard).meta["key"]
 
 
-def _read(cache: Path, encoder: str, keys: set[str]) -> Mapping[str, Spikes]:
+def _read(cache: Path, encoder: str, keys: set[str]) -> Mapping[str, Encoded]:
     found = {}
     for shard in _shards(cache, encoder):
         store = SpikeStore.open(shard)
-        for row, key in enumerate(store.meta["key"]):
+        for row, (key, used) in enumerate(zip(store.meta["key"], store.meta["used"], strict=True)):
             if key in keys:
-                found[key] = store.take(np.array([row]))
+                found[key] = store.take(np.array([row])), float(used)
     return found
 
 
@@ -134,17 +138,25 @@ def _encode_shard(
     cache: Path,
     encoder: str,
 ) -> int:
-    spikes = []
+    spikes, used = [], []
     for _, job in jobs:
         signals = load_together(recordings, dict(job.senses))
         if job.copy:
             signals = {s: _varied(signals[s], ref, job.copy, params, seed) for s, ref in job.senses}
         with of_recording(recordings, job.ref):
-            spikes.append(encode_together(signals, params, sense)[0][sense])
+            made, window = encode_together(signals, params, sense)
+        spikes.append(made[sense])
+        used.append(_share(window, sense))
     keys = [key for key, _ in jobs]
     name = f"{encoder[:16]}-{digest(keys)[:16]}.arrow"
-    write(cache / name, {"key": keys}, spikes, channels(params, sense), params.steps)
+    write(cache / name, {"key": keys, "used": used}, spikes, channels(params, sense), params.steps)
     return len(jobs)
+
+
+def _share(window: Window, sense: Sense) -> float:
+    """Of the recording, in the window. A variation may have lost all its events."""
+    used = window.used().get(sense)
+    return np.nan if used is None or used.share is None else used.share
 
 
 def _varied(signal: Signal, ref: Ref, copy: int, params: EncodingParams, seed: int) -> Signal:

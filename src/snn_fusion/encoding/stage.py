@@ -20,7 +20,7 @@ from snn_fusion.workspace import Workspace, code_digest, digest
 def encode(params: Params, ws: Workspace) -> dict[str, Any]:
     """Encode every validated recording, and perturbed copies of the training ones, to spikes.
 
-    Writes `<sense>.arrow` (columns id, path, label, split, subject, copy and the spikes) and `encoding.json`.
+    Writes `<sense>.arrow` (columns id, path, label, split, subject, copy, used and the spikes) and `encoding.json`.
     """
     inputs = {
         "validated": ws.digest("validated", *DATA_SET),
@@ -48,7 +48,8 @@ def encode_sense(sense: Sense, rows: list[Row], params: Params, ws: Workspace, o
         for copy in range(1 + (params.encoding.copies.get(sense, 0) if row.split == "train" else 0))
     ]
     jobs = [Job(_in_one_window(row, sense, params), copy) for row, copy in described]
-    spikes = encode_all(jobs, sense, params.encoding, params.seed, ws.path("recordings"), ws.path("cache", "encoding"))
+    encoded = encode_all(jobs, sense, params.encoding, params.seed, ws.path("recordings"), ws.path("cache", "encoding"))
+    spikes, used = [one for one, _ in encoded], [share for _, share in encoded]
     meta: dict[str, Sequence[Any]] = {
         "id": [row.id for row, _ in described],
         "path": [row.senses[sense].path for row, _ in described],
@@ -56,12 +57,15 @@ def encode_sense(sense: Sense, rows: list[Row], params: Params, ws: Workspace, o
         "split": [row.split for row, _ in described],
         "subject": [row.senses[sense].subject for row, _ in described],
         "copy": [copy for _, copy in described],
+        "used": used,
     }
     inputs = channels(params.encoding, sense)
     write(out / f"{sense}.arrow", meta, spikes, inputs, params.encoding.steps)
     total = sum(len(s.index) for s in spikes)
     density = total / max(len(spikes) * params.encoding.steps * inputs, 1)
-    return {"recordings": len(spikes), "channels": inputs, "density": round(density, 4)}
+    of_recordings = [share for (_, copy), share in zip(described, used, strict=True) if not copy and share == share]
+    mean = round(sum(of_recordings) / len(of_recordings), 4) if of_recordings else None
+    return {"recordings": len(spikes), "channels": inputs, "density": round(density, 4), "used": mean}
 
 
 def _in_one_window(row: Row, sense: Sense, params: Params) -> tuple[tuple[Sense, Ref], ...]:

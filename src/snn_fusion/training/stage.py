@@ -9,6 +9,8 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from snn_fusion.config import Params
 from snn_fusion.data.manifest import DATA_SET, read_manifest
 from snn_fusion.data.recording import SENSES
@@ -16,7 +18,7 @@ from snn_fusion.encoding.encoder import inputs as input_channels
 from snn_fusion.encoding.store import SpikeStore
 from snn_fusion.network.fusion import FusionNetwork
 from snn_fusion.network.graph import initial_generator, load_graph, save_graph
-from snn_fusion.training.batches import TrainingData, training_data
+from snn_fusion.training.batches import MISSING, TrainingData, training_data
 from snn_fusion.training.loop import fit
 from snn_fusion.training.progress import training_progress
 from snn_fusion.training.team import Team, team
@@ -60,6 +62,7 @@ def _lead(params: Params, ws: Workspace, inputs: dict[str, str], checkpoint: Pat
             "epochs": progress.epochs,
             "best_epoch": progress.best_epoch,
             **{key: round(value, 4) for key, value in best.items() if key.startswith("val_")},
+            "used": used(data),
             "weights_digest": load_graph(out / "graph").weights_digest,
         }
         (out / "training.json").write_text(json.dumps(result, indent=1))
@@ -70,6 +73,15 @@ def _lead(params: Params, ws: Workspace, inputs: dict[str, str], checkpoint: Pat
         group.tell(False)
     remove_tree(checkpoint.parent)  # only now: until the stage's folder is in place, a kill must not lose it
     return result
+
+
+def used(data: TrainingData) -> dict[str, float | None]:
+    """Mean share of the recordings trained on that lies in the network's window, by sense; None for silence alone."""
+    found: dict[str, float | None] = {}
+    for sense, rows in data.fit.recording.items():
+        share = data.stores[sense].meta["used"][np.unique(rows[rows != MISSING])]
+        found[sense] = None if np.isnan(share).all() else round(float(np.nanmean(share)), 4)
+    return found
 
 
 def training_inputs(params: Params, ws: Workspace) -> dict[str, str]:
