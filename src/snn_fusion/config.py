@@ -131,10 +131,20 @@ class ImuCode(Section):
         return self
 
 
+class OnsetParams(Section):
+    """Where the window begins: where the signal does, if that is after `look_back_ms`."""
+
+    look_back_ms: Annotated[float, Field(ge=0, le=1000, allow_inf_nan=False)]
+    rise_db: Annotated[float, Field(ge=1, le=60, allow_inf_nan=False)]
+    audio_db: Annotated[float, Field(ge=-120, lt=0, allow_inf_nan=False)]
+    events_per_s: Positive
+
+
 class EncodingParams(Section):
     step_ms: Annotated[float, Field(ge=0.1, le=10_000, allow_inf_nan=False)]
     steps: Annotated[int, Field(ge=1, le=10_000)]
     taps: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1, max_length=64)]
+    onset: OnsetParams | None = None  # None: from the first sample on, as networks from before there was a choice
     copies: dict[SenseName, Annotated[int, Field(ge=0, le=50)]]
     audio: AudioCode
     events: EventCode

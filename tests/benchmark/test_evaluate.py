@@ -14,8 +14,8 @@ from snn_fusion.benchmark.conditions import CONDITIONS, HARD_CONDITIONS, at_leve
 from snn_fusion.benchmark.document import document, predictions
 from snn_fusion.benchmark.evaluate import Answers, Evaluation, evaluate_rows
 from snn_fusion.benchmark.statistics import wilson
-from snn_fusion.data.manifest import Row, load
-from snn_fusion.encoding.encoder import encode, with_taps
+from snn_fusion.data.manifest import Row, load_together
+from snn_fusion.encoding.encoder import encode_together, with_taps
 from snn_fusion.errors import BadInput, BadRecordings
 from snn_fusion.network.fusion import decide
 from snn_fusion.network.graph import Graph, load_graph
@@ -52,10 +52,10 @@ def test_answers_are_those_of_the_network_on_the_recordings(
 ) -> None:
     """One recording at a time, without batches, pools or bookkeeping."""
     for row in rows[:4]:
-        spikes = {}
+        code, signals = graph.encoding, load_together(folder, row.senses)
         for sense, ref in row.senses.items():
-            signal = at_level(load(folder, ref, sense), level, ref, 5, graph.encoding.step_ms)  # type: ignore[arg-type]
-            spikes[sense] = with_taps(encode(signal, graph.encoding), graph.encoding)
+            signals[sense] = at_level(signals[sense], level, ref, 5, code.step_ms)  # type: ignore[arg-type]
+        spikes = {sense: with_taps(one, code) for sense, one in encode_together(signals, code)[0].items()}
         views = {"fused": spikes, **{sense: {sense: one} for sense, one in spikes.items()}}
         for view, inputs in views.items():
             answers = evaluation.answers[level, view]  # type: ignore[index]

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from snn_fusion.config import Params
+from snn_fusion.data.origin import from_first
 from snn_fusion.data.recording import EVENT, Audio, Events, Imu
 from snn_fusion.encoding import audio, events
 from snn_fusion.encoding.encoder import channels, encode, inputs, with_taps
@@ -57,7 +58,7 @@ def test_a_sound_shorter_than_a_step_has_no_spikes(samples: int, params: Params)
 @pytest.mark.parametrize("make", [a_sound, some_events, a_stroke])
 @pytest.mark.parametrize("step", [1, 5, 11])
 def test_a_step_depends_on_nothing_that_comes_later(make, step: int, params: Params) -> None:
-    code, signal = params.encoding, make(3)
+    code, signal = params.encoding, from_first({"one": make(3)})["one"]
     whole = encode(signal, code).dense()
     part = encode(up_to(signal, round(step * code.step_ms * 1000)), code).dense()
     np.testing.assert_array_equal(part[:step], whole[:step])

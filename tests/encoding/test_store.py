@@ -63,12 +63,14 @@ def sounds(tmp_path: Path) -> list[Job]:
         path = tmp_path / "recordings" / f"{i}.wav"
         path.parent.mkdir(exist_ok=True)
         soundfile.write(path, 0.1 * np.random.default_rng(i).standard_normal(3000), 8000)
-        jobs += [Job(Ref(path.name, file_digest(path), ""), copy) for copy in (0, 1)]
+        jobs += [Job((("audio", Ref(path.name, file_digest(path), "")),), copy) for copy in (0, 1)]
     return jobs
 
 
 def encoded(jobs: list[Job], params: Params, tmp_path: Path, seed: int = 0) -> list[Spikes]:
-    return encode_all(jobs, "audio", params.encoding, seed, tmp_path / "recordings", tmp_path / "cache")
+    made = encode_all(jobs, "audio", params.encoding, seed, tmp_path / "recordings", tmp_path / "cache")
+    assert all(used > 0.99 for _, used in made)
+    return [spikes for spikes, _ in made]
 
 
 def test_each_recording_is_encoded_once_and_a_new_one_alone_is_added(
@@ -112,4 +114,4 @@ def test_a_recording_that_cannot_be_encoded_is_named(params: Params, tmp_path: P
     wav.parent.mkdir()
     soundfile.write(wav, 0.1 * np.random.default_rng(0).standard_normal(3000), 4000)
     with pytest.raises(BadRecording, match=r"slow\.wav: audio: sample rate 4000 Hz .*lower high_hz to 2000 Hz"):
-        encoded([Job(Ref(wav.name, file_digest(wav), ""), 0)], params, tmp_path)
+        encoded([Job((("audio", Ref(wav.name, file_digest(wav), "")),), 0)], params, tmp_path)

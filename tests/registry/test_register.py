@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 
 from snn_fusion.config import Params
-from snn_fusion.data.manifest import load, read_manifest
-from snn_fusion.encoding.encoder import encode, with_taps
+from snn_fusion.data.manifest import load_together, read_manifest
+from snn_fusion.encoding.encoder import encode_together, with_taps
 from snn_fusion.errors import BadInput
 from snn_fusion.network.fusion import decide
 from snn_fusion.network.graph import load_graph
@@ -226,7 +226,7 @@ def test_the_loaded_model_gives_the_graphs_answers(ready: Workspace, params: Par
     register(params, ready)
     rows = read_manifest(ready.path("validated", "recordings.parquet"))
     root = ready.path("recordings")
-    recordings = [{s: encode(load(root, ref, s), params.encoding) for s, ref in row.senses.items()} for row in rows]
+    recordings = [encode_together(load_together(root, row.senses), params.encoding)[0] for row in rows]
     del recordings[0]["audio"], recordings[1]["imu"], recordings[1]["events"]
     model = mlflow.pyfunc.load_model("models:/snn-fusion@challenger")
     answers = model.predict(to_frame(recordings))

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from snn_fusion.data.recording import SENSES
-from snn_fusion.encoding.encoder import encode, inputs, with_taps
+from snn_fusion.encoding.encoder import encode_together, inputs, with_taps
 from snn_fusion.encoding.spikes import Spikes
 from snn_fusion.network.fusion import FusionNetwork
 from snn_fusion.network.graph import initial_generator, save_graph
@@ -43,4 +43,4 @@ def learn(folder: Path) -> Path:
 
 def _spikes(label: str, seed: int) -> dict[str, Spikes]:
     given = signals(wired(example(label, seed), Recording), CODE)
-    return {sense: with_taps(encode(signal, CODE), CODE) for sense, signal in given.items()}
+    return {sense: with_taps(one, CODE) for sense, one in encode_together(given, CODE)[0].items()}

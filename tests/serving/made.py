@@ -10,7 +10,7 @@ import numpy as np
 
 from snn_fusion.config import load_params
 from snn_fusion.data.recording import EVENT, SENSES, Audio, Events, Imu, Sense, Signal
-from snn_fusion.encoding.encoder import encode, inputs, with_taps
+from snn_fusion.encoding.encoder import encode_together, inputs, with_taps
 from snn_fusion.encoding.spikes import Spikes
 from snn_fusion.network.fusion import FusionNetwork
 from snn_fusion.network.graph import Graph, initial_generator
@@ -35,7 +35,7 @@ def graph(seed: int = 1) -> Graph:
 
 def taps(signals: Mapping[Sense, Signal]) -> dict[Sense, Spikes]:
     """What the network takes, by the encoders of training."""
-    return {sense: with_taps(encode(signal, CODE), CODE) for sense, signal in signals.items()}
+    return {sense: with_taps(one, CODE) for sense, one in encode_together(signals, CODE)[0].items()}
 
 
 def recording(seed: int, *senses: Sense, seconds: float = 1.0) -> dict[Sense, Signal]:

@@ -13,7 +13,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from snn_fusion.data.recording import Sense, Signal
-from snn_fusion.encoding.encoder import encode
+from snn_fusion.encoding.encoder import encode_together
 from snn_fusion.network.graph import load_graph
 from snn_fusion.registry.rates import INPUT, LAYER
 from snn_fusion.serving.app import create
@@ -46,7 +46,7 @@ def on_chip(small_graph: Path, compiled: Path) -> Model:
 def simulated(graph: Path, compiled: Path, signals: Mapping[Sense, Signal]) -> npt.NDArray[Any]:
     """What the chip's simulator gives after each step, (steps, classes)."""
     artefact = load_artefact(compiled)
-    base = {sense: encode(signal, CODE) for sense, signal in signals.items()}
+    base = encode_together(signals, CODE)[0]
     found = target(artefact.target).run(artefact, present(SPIKES, base, 1, load_graph(graph)))
     output = artefact.meta["output"]
     scores: npt.NDArray[Any] = dequantised(artefact, output, found.potential[output])[0]

@@ -13,7 +13,7 @@ from starlette.testclient import TestClient
 
 from snn_fusion.data.manifest import Ref, Row, write_manifest
 from snn_fusion.data.recording import SENSES, Sense
-from snn_fusion.encoding.encoder import channels, encode
+from snn_fusion.encoding.encoder import channels, encode, encode_together
 from snn_fusion.encoding.spikes import Spikes
 from snn_fusion.encoding.store import write
 from snn_fusion.network.graph import Graph, load_graph, save_graph
@@ -38,8 +38,8 @@ def trained(workspace: Workspace) -> Graph:
     """encoded/ and validated/ of a few recordings of all senses, and trained/ that names them."""
     spikes: dict[Sense, list[Spikes]] = {s: [] for s in SENSES}
     for seed in (*TRAINING, *TEST):
-        for sense, signal in recording(seed).items():
-            spikes[sense].append(encode(signal, CODE))
+        for sense, one in encode_together(recording(seed), CODE)[0].items():
+            spikes[sense].append(one)
 
     def encoded(out: Path) -> dict[str, object]:
         for sense, each in spikes.items():
@@ -83,7 +83,7 @@ def test_the_profile_is_of_unvaried_training_recordings(trained: Graph, workspac
     live, joint = Live(trained), []
     for n in TRAINING:
         state = live.rest()
-        live.advance(state, {s: encode(one, CODE) for s, one in recording(n).items()}, CODE.steps)
+        live.advance(state, encode_together(recording(n), CODE)[0], CODE.steps)
         joint.append(layer_rates(trained, state.spikes)["joint"])
     assert profile[FUSED]["joint"] == bins_of(np.array(joint))
 

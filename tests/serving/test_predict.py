@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from snn_fusion.data.recording import SENSES, Audio, Imu, Sense, Signal
-from snn_fusion.encoding.encoder import encode
+from snn_fusion.encoding.encoder import encode_together
 from snn_fusion.network.fusion import decide
 from snn_fusion.serving.model import Model
 from snn_fusion.serving.predict import predict
@@ -83,8 +83,8 @@ def test_spikes_are_those_of_training(client) -> None:
     signals = recording(7)
     found = by_json(client, signals, "/v1/spikes")
     assert found["step_ms"] == CODE.step_ms
-    for sense, signal in signals.items():
-        wanted, one = encode(signal, CODE), found["senses"][sense]
+    for sense, wanted in encode_together(signals, CODE)[0].items():
+        one = found["senses"][sense]
         assert (one["steps"], one["channels"]) == (wanted.rows, wanted.channels)
         np.testing.assert_array_equal(one["indptr"], wanted.indptr)
         np.testing.assert_array_equal(one["index"], wanted.index)

@@ -67,6 +67,7 @@ def ready(workspace: Workspace, small: Params) -> Workspace:
             "id": [row.id for row, _ in described],
             "path": [row.senses[sense].path for row, _ in described],
             "copy": [copy for _, copy in described],
+            "used": [1.0] * len(described),
         }
         write(workspace.path("encoded", f"{sense}.arrow"), meta, spikes, size, code.steps)
     for stage in ("validated", "encoded"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import pyarrow as pa
@@ -18,8 +19,13 @@ from snn_fusion.workspace import digest
 SCHEMA = 1
 
 
-def document(evaluation: Evaluation, graph: Graph, model: str, data: str, seed: int) -> dict[str, Any]:
-    """The content of evaluation.json; `model` and `data` say in words what was tested on what."""
+def document(
+    evaluation: Evaluation, graph: Graph, model: str, data: str, seed: int, used: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """The content of evaluation.json; `model` and `data` say in words what was tested on what.
+
+    `used`: how much of the recordings the network saw (benchmark/used.py).
+    """
     answers = evaluation.answers
     return {
         "schema": SCHEMA,
@@ -38,6 +44,7 @@ def document(evaluation: Evaluation, graph: Graph, model: str, data: str, seed: 
             "fused": len(answers["clean", "fused"].ids) if ("clean", "fused") in answers else 0,
             "joined": evaluation.joined,
         },
+        "used": dict(used or {}),
         "seed": seed,
         "classes": list(evaluation.classes),
         "steps": graph.encoding.steps,

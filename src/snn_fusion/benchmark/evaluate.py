@@ -19,6 +19,7 @@ from snn_fusion.benchmark.recordings import Job, Levels, kept_batches
 from snn_fusion.benchmark.statistics import wilson
 from snn_fusion.benchmark.testset import Key, batches, check_labels, fused_rows, only_senses, single_rows
 from snn_fusion.config import EncodingParams
+from snn_fusion.data.dataset import JOINED
 from snn_fusion.data.manifest import Row
 from snn_fusion.data.recording import Sense
 from snn_fusion.encoding.spikes import Spikes
@@ -28,7 +29,6 @@ from snn_fusion.network.graph import Graph
 from snn_fusion.network.spike_train import SpikeTrain
 
 BATCH = 256
-JOINED = "joined"  # source of the rows that data.dataset.join_by_label makes
 Int64 = npt.NDArray[np.int64]
 Float32 = npt.NDArray[np.float32]
 # Called with recordings done and recordings in all.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 
@@ -10,10 +10,11 @@ import numpy as np
 
 from snn_fusion.benchmark.conditions import LEVELS, Level, at_level
 from snn_fusion.config import EncodingParams
-from snn_fusion.data.manifest import Ref, Row, load
+from snn_fusion.data.dataset import JOINED
+from snn_fusion.data.manifest import Ref, Row, load_together
 from snn_fusion.data.recording import Sense
 from snn_fusion.encoding.cache import of_recording
-from snn_fusion.encoding.encoder import channels, encode, encoder_version
+from snn_fusion.encoding.encoder import channels, encode_together, encoder_version
 from snn_fusion.encoding.spikes import Spikes
 from snn_fusion.encoding.store import SpikeStore, write
 from snn_fusion.errors import BadInput
@@ -25,6 +26,7 @@ OF_GRAPH = "resample or convert it, or use a network trained for it"  # whose en
 WORTH_A_POOL = 400  # recordings; below, starting processes takes longer than the work
 
 Job = tuple[Sense, Ref]
+Work = tuple[Sense, Mapping[Sense, Ref]]  # a sense, and those that share its window, itself among them
 Levels = dict[Level, Spikes]  # base spikes at each level of noise
 
 
@@ -47,7 +49,8 @@ def kept_batches(
 
 def _key(batch: Sequence[Row], params: EncodingParams, seed: int) -> str:
     files = [[sense, ref.sha256 or ref.path] for row in batch for sense, ref in row.senses.items()]
-    return digest(files, params, seed, encoder_version(), code_digest("data", "benchmark/conditions.py"))[:16]
+    alone = [row.source == JOINED for row in batch]
+    return digest(files, alone, params, seed, encoder_version(), code_digest("data", "benchmark/conditions.py"))[:16]
 
 
 def _write(cache: Path, key: str, batch: Sequence[Row], spikes: dict[Job, Levels], params: EncodingParams) -> None:
@@ -74,14 +77,14 @@ def encode_batches(
 
     Only the batch in hand and the next, which is encoded meanwhile, are held in memory.
     """
-    jobs = [[(sense, ref) for row in batch for sense, ref in row.senses.items()] for batch in batches]
+    jobs = [[work for row in batch for work in _work(row)] for batch in batches]
     if sum(map(len, jobs)) < WORTH_A_POOL:
         for batch in jobs:
             yield _sorted_out(batch, encode_chunk(batch, root, params, seed))
         return
     with worker_pool(sum(map(len, jobs)) // CHUNK + 1) as pool:
 
-        def submit(batch: Sequence[Job]) -> list[Future[list[Levels | BadInput]]]:
+        def submit(batch: Sequence[Work]) -> list[Future[list[Levels | BadInput]]]:
             chunks = [batch[i : i + CHUNK] for i in range(0, len(batch), CHUNK)]
             return [pool.submit(encode_chunk, chunk, root, params, seed) for chunk in chunks]
 
@@ -91,21 +94,33 @@ def encode_batches(
             yield _sorted_out(batch, [one for future in ahead.pop(0) for one in future.result()])
 
 
-def encode_chunk(jobs: Sequence[Job], root: Path, params: EncodingParams, seed: int) -> list[Levels | BadInput]:
+def _work(row: Row) -> list[Work]:
+    """What was joined by label was recorded apart: each sense has a window of its own."""
+    if row.source == JOINED:
+        return [(sense, {sense: ref}) for sense, ref in row.senses.items()]
+    return [(sense, row.senses) for sense in row.senses]
+
+
+def encode_chunk(jobs: Sequence[Work], root: Path, params: EncodingParams, seed: int) -> list[Levels | BadInput]:
     """The work of one task: each recording's spikes, or what is wrong with it."""
     return [_encode(job, root, params, seed) for job in jobs]
 
 
-def _encode(job: Job, root: Path, params: EncodingParams, seed: int) -> Levels | BadInput:
-    sense, ref = job
+def _encode(job: Work, root: Path, params: EncodingParams, seed: int) -> Levels | BadInput:
+    sense, refs = job
+    found: Levels = {}
     try:
-        signal = load(root, ref, sense)
-        with of_recording(root, ref, OF_GRAPH):
-            return {level: encode(at_level(signal, level, ref, seed, params.step_ms), params) for level in LEVELS}
+        signals = load_together(root, refs)
+        for level in LEVELS:
+            noisy = {s: at_level(signals[s], level, ref, seed, params.step_ms) for s, ref in refs.items()}
+            with of_recording(root, refs[sense], OF_GRAPH):
+                found[level] = encode_together(noisy, params, sense)[0][sense]
     except BadInput as error:
         return error
+    return found
 
 
-def _sorted_out(jobs: Sequence[Job], results: Sequence[Levels | BadInput]) -> tuple[dict[Job, Levels], list[BadInput]]:
-    spikes = {job: one for job, one in zip(jobs, results, strict=True) if not isinstance(one, BadInput)}
+def _sorted_out(jobs: Sequence[Work], results: Sequence[Levels | BadInput]) -> tuple[dict[Job, Levels], list[BadInput]]:
+    made = zip(jobs, results, strict=True)
+    spikes = {(sense, refs[sense]): one for (sense, refs), one in made if not isinstance(one, BadInput)}
     return spikes, [one for one in results if isinstance(one, BadInput)]

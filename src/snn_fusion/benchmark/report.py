@@ -11,6 +11,7 @@ from typing import Any
 from snn_fusion.benchmark.conditions import CONDITIONS, HARD_CONDITIONS, VIEWS
 from snn_fusion.benchmark.pictures import Picture
 from snn_fusion.benchmark.style import LONG_NAMES, NAMES, svg
+from snn_fusion.benchmark.used import in_words
 
 CHIPS_HERE = "<!-- chips -->"  # where `compare` puts the page of chips
 CSS = Path(__file__).with_name("report.css")
@@ -175,6 +176,7 @@ def _provenance(content: Mapping[str, Any], params: Mapping[str, Any]) -> str:
             "Test data",
             f"{escape(data['source'])}, {escape(', '.join(data['sources']))}<br><code>{data['digest']}</code>",
         ),
+        ("Used of the recordings", "<br>".join(map(escape, in_words(content["used"])))),
         ("Seed", f"{content['seed']} (noise, joins)"),
         ("Provenance", f"{content['provenance']}, on the {escape(content['source'])}"),
         (

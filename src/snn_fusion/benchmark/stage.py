@@ -14,7 +14,7 @@ from snn_fusion.benchmark.conditions import HARD_CONDITIONS
 from snn_fusion.benchmark.console import Progress, say, warn_of_encoder
 from snn_fusion.config import Params
 from snn_fusion.data.folder import read_folder
-from snn_fusion.data.manifest import DATA_SET, Row, load, read_manifest
+from snn_fusion.data.manifest import DATA_SET, Row, load_together, read_manifest
 from snn_fusion.errors import BadInput, BadRecordings
 from snn_fusion.workspace import Workspace, code_digest, digest, write_atomic
 
@@ -35,7 +35,7 @@ def evaluate(params: Params, ws: Workspace, out: Path | None = None) -> dict[str
         "validated": ws.digest("validated", *DATA_SET),
         "trained": ws.digest("trained"),
         "params": digest(shown),
-        "code": code_digest("benchmark", "network", "encoding", "data"),
+        "code": code_digest("benchmark", "network", "validation", "encoding", "data"),
     }
     result = ws.build("evaluated", inputs, lambda folder: _work(params, shown, ws, folder))
     content = json.loads(ws.path("evaluated", "evaluation.json").read_text())
@@ -50,18 +50,21 @@ def _work(params: Params, shown: dict[str, Any], ws: Workspace, folder: Path) ->
     from snn_fusion.benchmark.evaluate import evaluate_rows
     from snn_fusion.benchmark.pictures import draw, read_history, save_figures
     from snn_fusion.benchmark.report import render
+    from snn_fusion.benchmark.used import used_of
     from snn_fusion.network.graph import load_graph
 
     graph, root = load_graph(ws.path("trained", "graph")), ws.path("recordings")
     with Progress() as progress:
-        evaluation = evaluate_rows(graph, split_rows(ws), root, params.seed, progress, ws.path("cache", "tested"))
-    content = document(evaluation, graph, "newly trained network", "test split of the workspace", params.seed)
+        rows = split_rows(ws)
+        evaluation = evaluate_rows(graph, rows, root, params.seed, progress, ws.path("cache", "tested"))
+    used = used_of(graph, rows, root)
+    content = document(evaluation, graph, "newly trained network", "test split of the workspace", params.seed, used)
     write_atomic(folder / "evaluation.json", _json(content))
     write_atomic(folder / "metrics.json", _json(metrics(content)))
     table = io.BytesIO()
     pq.write_table(predictions(evaluation), table, compression="zstd")
     write_atomic(folder / "predictions.parquet", table.getvalue())
-    signals = {sense: load(root, ref, sense) for sense, ref in evaluation.example.row.senses.items()}
+    signals = load_together(root, evaluation.example.row.senses)
     history = read_history(ws.path("trained", "history.csv"))
     pictures = draw(content, history, evaluation.example, signals, graph.encoding)
     write_atomic(folder / "report.html", render(content, pictures, shown))
@@ -81,6 +84,7 @@ def evaluate_folder(
     _check_out(out)
     from snn_fusion.benchmark.evaluate import Evaluation, evaluate_rows
     from snn_fusion.benchmark.exposure import measured_apart, shown
+    from snn_fusion.benchmark.used import used_of
     from snn_fusion.network.graph import load_graph
     from snn_fusion.network.trained_on import trained_on
 
@@ -97,6 +101,7 @@ def evaluate_folder(
 
     words = (f"graph {loaded.digest[:12]}", name, params.seed)
     content = measured_apart(measure, rows, trained_on(graph, loaded), loaded, words)
+    content["used"] = used_of(loaded, rows, root)
     _hand_over(content, out)
     if seen := shown(content):
         say(seen)

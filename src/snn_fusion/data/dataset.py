@@ -14,6 +14,7 @@ from snn_fusion.errors import BadInput
 
 PUBLIC = ("fsdd", "nmnist", "pendigits")
 SYNTHETIC = "synthetic"
+JOINED = "joined"  # source of the rows that `join_by_label` makes
 
 
 def stands_in(there: Collection[str], sources: Sequence[str]) -> bool:
@@ -136,4 +137,4 @@ def _pick(rows: list[Row], n: int, seed: str) -> list[Row]:
 
 def _join(parts: Sequence[Row], split: str, label: str) -> Row:
     senses = {sense: ref for part in parts for sense, ref in part.senses.items()}
-    return Row("+".join(part.id for part in parts), label, split, "joined", senses)
+    return Row("+".join(part.id for part in parts), label, split, JOINED, senses)

@@ -11,6 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from snn_fusion.data.origin import from_first
 from snn_fusion.data.readers import read, split_member
 from snn_fusion.data.recording import SENSES, Sense, Signal
 from snn_fusion.errors import BadInput, BadRecording
@@ -130,7 +131,19 @@ def _size(columns: dict[str, list[Any]], sense: Sense, n: int) -> tuple[int, int
 
 
 def load(root: Path, ref: Ref, sense: Sense) -> Signal:
-    """Read one sense of a recording below `root`. Raises BadRecording naming the file and what is wrong in it."""
+    """Read a recording of one sense below `root`; it begins at 0, whatever the clock of its sensor said.
+
+    Raises BadRecording naming the file and what is wrong in it.
+    """
+    return load_together(root, {sense: ref})[sense]
+
+
+def load_together(root: Path, senses: Mapping[Sense, Ref]) -> dict[Sense, Signal]:
+    """Read one recording's senses below `root`, with the time between them as it was. Raises BadRecording."""
+    return from_first({sense: _read(root, ref, sense) for sense, ref in senses.items()})
+
+
+def _read(root: Path, ref: Ref, sense: Sense) -> Signal:
     name, member = split_member(ref.path)
     try:
         return read(root / name, sense, member, ref.size, ref.columns)

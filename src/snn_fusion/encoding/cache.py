@@ -13,13 +13,15 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from snn_fusion.config import EncodingParams
-from snn_fusion.data.manifest import Ref, load
+from snn_fusion.data.manifest import Ref, load_together
 from snn_fusion.data.perturb import vary
 from snn_fusion.data.readers import split_member
-from snn_fusion.data.recording import Sense
-from snn_fusion.encoding.encoder import channels, encode, encoder_version
+from snn_fusion.data.recording import Sense, Signal
+from snn_fusion.encoding.activity import movement_units
+from snn_fusion.encoding.encoder import channels, encode_together, encoder_version
 from snn_fusion.encoding.spikes import Spikes
 from snn_fusion.encoding.store import SpikeStore, write
+from snn_fusion.encoding.window import Window
 from snn_fusion.errors import BadInput, BadRecording
 from snn_fusion.workers import worker_pool
 from snn_fusion.workspace import code_digest, digest
@@ -27,24 +29,35 @@ from snn_fusion.workspace import code_digest, digest
 SHARD = 256  # recordings a file of the cache
 
 
+Encoded = tuple[Spikes, float]  # base spikes, and the share of the recording that lies in the window (NaN: silence)
+
+
 @dataclass(frozen=True)
 class Job:
-    """One recording of one sense, as it is (`copy` 0) or as its `copy`-th variation."""
+    """One recording as it is (`copy` 0) or as its `copy`-th variation: the senses that share its window.
 
-    ref: Ref
+    `senses` has the one that is encoded first.
+    """
+
+    senses: tuple[tuple[Sense, Ref], ...]
     copy: int
+
+    @property
+    def ref(self) -> Ref:
+        """Of the sense that is encoded."""
+        return self.senses[0][1]
 
 
 def encoder_digest(params: EncodingParams, sense: Sense) -> str:
     """What an encoding of this sense depends on beside the recording: parameters and code."""
-    sense_params = getattr(params, sense)
-    return digest(sense, params.step_ms, params.steps, sense_params, encoder_version(), code_digest("data"))
+    code = getattr(params, sense), encoder_version(), code_digest("data")
+    return digest(sense, params.step_ms, params.steps, params.onset, movement_units(params), *code)
 
 
 def encode_all(
     jobs: Sequence[Job], sense: Sense, params: EncodingParams, seed: int, recordings: Path, cache: Path
-) -> list[Spikes]:
-    """Base spikes of each job, in order. `recordings` is the folder that `Ref.path` is relative to.
+) -> list[Encoded]:
+    """Each job's base spikes and how much was used, in order. `Ref.path` is relative to the folder `recordings`.
 
     What the cache lacks is encoded in a process a core and added to it, a shard at a time, so that a kill loses at
     most the shards at work.
@@ -60,8 +73,8 @@ def encode_all(
 
 
 def _key(job: Job, encoder: str, seed: int) -> str:
-    read_as = [job.ref.size, job.ref.columns] if job.ref.size or job.ref.columns else []
-    return digest(encoder, job.ref.sha256, [job.copy, seed] if job.copy else [0], *read_as)
+    files = [[ref.sha256, ref.size, ref.columns] for _, ref in job.senses]
+    return digest(encoder, files, [job.copy, seed] if job.copy else [0])
 
 
 def _shards(cache: Path, encoder: str) -> list[Path]:
@@ -73,13 +86,13 @@ def _cached_keys(cache: Path, encoder: str) -> Iterator[str]:
         yield from SpikeStore.open(shard).meta["key"]
 
 
-def _read(cache: Path, encoder: str, keys: set[str]) -> Mapping[str, Spikes]:
+def _read(cache: Path, encoder: str, keys: set[str]) -> Mapping[str, Encoded]:
     found = {}
     for shard in _shards(cache, encoder):
         store = SpikeStore.open(shard)
-        for row, key in enumerate(store.meta["key"]):
+        for row, (key, used) in enumerate(zip(store.meta["key"], store.meta["used"], strict=True)):
             if key in keys:
-                found[key] = store.take(np.array([row]))
+                found[key] = store.take(np.array([row])), float(used)
     return found
 
 
@@ -126,16 +139,28 @@ def _encode_shard(
     cache: Path,
     encoder: str,
 ) -> int:
-    spikes = []
+    spikes, used = [], []
     for _, job in jobs:
-        signal = load(recordings, job.ref, sense)
+        signals = load_together(recordings, dict(job.senses))
         if job.copy:
-            # the same variation of a recording wherever and whenever it is made
-            rng = np.random.default_rng(int(digest(job.ref.sha256, job.copy, seed)[:16], 16))
-            signal = vary(signal, rng, params.step_ms)
+            signals = {s: _varied(signals[s], ref, job.copy, params, seed) for s, ref in job.senses}
         with of_recording(recordings, job.ref):
-            spikes.append(encode(signal, params))
+            made, window = encode_together(signals, params, sense)
+        spikes.append(made[sense])
+        used.append(_share(window, sense))
     keys = [key for key, _ in jobs]
     name = f"{encoder[:16]}-{digest(keys)[:16]}.arrow"
-    write(cache / name, {"key": keys}, spikes, channels(params, sense), params.steps)
+    write(cache / name, {"key": keys, "used": used}, spikes, channels(params, sense), params.steps)
     return len(jobs)
+
+
+def _share(window: Window, sense: Sense) -> float:
+    """Of the recording, in the window. A variation may have lost all its events."""
+    used = window.used().get(sense)
+    return np.nan if used is None or used.share is None else used.share
+
+
+def _varied(signal: Signal, ref: Ref, copy: int, params: EncodingParams, seed: int) -> Signal:
+    """The same variation of a recording wherever and whenever it is made."""
+    rng = np.random.default_rng(int(digest(ref.sha256, copy, seed)[:16], 16))
+    return vary(signal, rng, params.step_ms)

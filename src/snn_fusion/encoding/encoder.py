@@ -1,67 +1,40 @@
-"""Any sense to spikes, on one clock: step t of every sense is the same `step_ms` of the world."""
+"""Whole recordings to spikes, on one clock: step t of every sense is the same `step_ms` of the world."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
 
 import numpy as np
-import numpy.typing as npt
 
 from snn_fusion.config import EncodingParams
-from snn_fusion.data.recording import Audio, Events, Imu, Sense, Signal
-from snn_fusion.encoding import audio, events, imu
+from snn_fusion.data.recording import Sense, Signal
 from snn_fusion.encoding.spikes import Spikes
+from snn_fusion.encoding.stream import Stream, channels, sense_of
+from snn_fusion.encoding.window import Window
 from snn_fusion.workspace import code_digest
 
-_CODERS: dict[Sense, Any] = {"audio": audio, "events": events, "imu": imu}
-_SENSE_OF: dict[type, Sense] = {Audio: "audio", Events: "events", Imu: "imu"}
-
-
-def sense_of(signal: Signal) -> Sense:
-    return _SENSE_OF[type(signal)]
-
-
-class Stream:
-    """A signal in chunks: rows of spikes as soon as their step is over, the same as of the whole.
-
-    `first` is any part of the signal: what all parts have in common (rate, size, channels) is taken from it. Raises
-    BadInput if these do not fit the parameters.
-    """
-
-    def __init__(self, first: Signal, params: EncodingParams) -> None:
-        self.sense = sense_of(first)
-        self.params, self._coder = params, _CODERS[self.sense].stream(first, params)
-
-    @property
-    def steps(self) -> int:
-        """Steps that were given out."""
-        return int(self._coder.done)
-
-    def push(self, part: Signal) -> npt.NDArray[np.bool_]:
-        """(k, channels) of spikes: the steps that are over with this part. Raises BadInput."""
-        match part:
-            case Audio():
-                rows = self._coder.push(part.samples)
-            case Events():
-                rows = self._coder.push(part.events)
-            case Imu():
-                rows = self._coder.push(part.t, imu.select(part, self.params))
-        return rows  # type: ignore[no-any-return]
-
-    def close(self) -> npt.NDArray[np.bool_]:
-        """Nothing more comes: what is left of `params.steps`."""
-        return self._coder.close()  # type: ignore[no-any-return]
+__all__ = ["Stream", "channels", "encode", "encode_together", "encoder_version", "inputs", "sense_of", "with_taps"]
+_CODE = ("activity", "audio", "encoder", "events", "imu", "onset", "spikes", "stream", "window")
 
 
 def encode(signal: Signal, params: EncodingParams) -> Spikes:
     """`params.steps` rows over the sense's base channels. Raises BadInput if the signal does not fit the parameters."""
-    stream = Stream(signal, params)
-    return Spikes.from_dense(np.concatenate([stream.push(signal), stream.close()]))
+    sense = sense_of(signal)
+    return encode_together({sense: signal}, params)[0][sense]
 
 
-def channels(params: EncodingParams, sense: Sense) -> int:
-    """Base channels of a sense, before the delay taps."""
-    return int(_CODERS[sense].channels(params))
+def encode_together(
+    signals: Mapping[Sense, Signal], params: EncodingParams, only: Sense | None = None
+) -> tuple[dict[Sense, Spikes], Window]:
+    """One recording's senses (or `only` one of them) in the window that they share: `params.steps` rows each.
+
+    Raises BadInput if a signal does not fit the parameters.
+    """
+    wanted = [sense for sense in signals if only in (None, sense)]
+    window = Window(signals, params, wanted)
+    parts = [window.push(signals), window.close()]
+    rows = {sense: np.concatenate([part[sense] for part in parts]) for sense in wanted}
+    return {sense: Spikes.from_dense(one) for sense, one in rows.items()}, window
 
 
 def with_taps(spikes: Spikes, params: EncodingParams) -> Spikes:
@@ -76,4 +49,4 @@ def inputs(params: EncodingParams, sense: Sense) -> int:
 
 def encoder_version() -> str:
     """Digest of the encoders' code: another one may give other spikes for the same parameters."""
-    return code_digest(*(f"encoding/{name}.py" for name in ("audio", "events", "imu", "encoder", "spikes")))
+    return code_digest("data/origin.py", *(f"encoding/{name}.py" for name in _CODE))

@@ -11,10 +11,11 @@ import numpy as np
 
 from snn_fusion.config import EncodingParams, Params
 from snn_fusion.data.dataset import matching
-from snn_fusion.data.manifest import Row, load, read_manifest
+from snn_fusion.data.manifest import Row, load_together, read_manifest
 from snn_fusion.data.recording import SENSES, Audio, Events, Imu, Sense, Signal
 from snn_fusion.encoding import audio, events
-from snn_fusion.encoding.encoder import encode
+from snn_fusion.encoding.encoder import encode_together
+from snn_fusion.encoding.spikes import Spikes
 from snn_fusion.errors import BadInput
 from snn_fusion.workspace import Workspace
 
@@ -28,16 +29,28 @@ FRAMES = 6
 
 
 def figure_recording(signals: Mapping[Sense, Signal], params: EncodingParams, title: str) -> Figure:
-    """A column a sense: the signal above (cochleagram, event frames, IMU traces), its raster of spikes below."""
+    """A column a sense: the signal above (cochleagram, event frames, IMU traces), its raster of spikes below.
+
+    What lies outside the window that the network sees is grey.
+    """
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(5.2 * len(signals), 5.6), layout="constrained")
     figure.suptitle(title, fontweight="bold")
     axes = figure.subplots(2, len(signals), squeeze=False)
     draw: dict[type, Callable[[Axes, Any, EncodingParams], None]] = {Audio: _sound, Events: _frames, Imu: _traces}
+    spikes, window = encode_together(signals, params)
+    begin = (window.begin_us or 0) / 1e6
+    end = begin + params.steps * params.step_ms / 1000
+    last = max([end, *(signal.duration_us / 1e6 for signal in signals.values())])
     for column, (sense, signal) in enumerate(signals.items()):
         draw[type(signal)](axes[0, column], signal, params)
-        _raster(axes[1, column], signal, sense, params)
+        _raster(axes[1, column], spikes[sense], begin, COLOURS[sense], params)
+        for one in axes[:, column] if not isinstance(signal, Events) else axes[1:, column]:
+            one.set_xlim(0, last)
+            for outside in ((0, begin), (end, last)):
+                if outside[0] < outside[1]:
+                    one.axvspan(*outside, color="0.6", alpha=0.4, lw=0)
     return figure
 
 
@@ -49,7 +62,7 @@ def plot_recording(params: Params, ws: Workspace, recording: str, out: Path) -> 
     if recording not in rows:
         raise _absent(params, ws, recording, list(rows))
     row = rows[recording]
-    signals = {s: load(ws.path("recordings"), row.senses[s], s) for s in SENSES if s in row.senses}
+    signals = load_together(ws.path("recordings"), {s: row.senses[s] for s in SENSES if row.has(s)})
     figure_recording(signals, params.encoding, f"{recording}, label {row.label}").savefig(out, dpi=110)
 
 
@@ -66,20 +79,16 @@ def _absent(params: Params, ws: Workspace, recording: str, known: list[str]) -> 
     return BadInput(recording, "imported, but not in data.sources", remedy)
 
 
-def _seconds(params: EncodingParams) -> float:
-    return params.steps * params.step_ms / 1000
-
-
-def _finish(axes: Axes, title: str, ylabel: str, params: EncodingParams) -> None:
+def _finish(axes: Axes, title: str, ylabel: str) -> None:
     axes.set_title(title, loc="left", fontsize=10)
     axes.set_ylabel(ylabel)
     axes.set_xlabel("time (s)")
-    axes.set_xlim(0, _seconds(params))
     axes.spines[["top", "right"]].set_visible(False)
 
 
 def _sound(axes: Axes, signal: Audio, params: EncodingParams) -> None:
-    power = audio.cochleagram(signal, params)
+    whole = params.model_copy(update={"steps": math.ceil(signal.duration_us / (1000 * params.step_ms))})
+    power = audio.cochleagram(signal, whole)
     code = params.audio
     length = len(power) * params.step_ms / 1000
     axes.imshow(
@@ -88,7 +97,7 @@ def _sound(axes: Axes, signal: Audio, params: EncodingParams) -> None:
     centres = audio.centre_frequencies(code.bands, code.low_hz, code.high_hz)
     ticks = np.linspace(0, code.bands - 1, 5).round().astype(int)
     axes.set_yticks(ticks + 0.5, [f"{centres[t]:.0f}" for t in ticks])
-    _finish(axes, "audio: cochleagram, dB below the running peak", "band centre (Hz)", params)
+    _finish(axes, "audio: cochleagram, dB below the running peak", "band centre (Hz)")
 
 
 def _frames(axes: Axes, signal: Events, params: EncodingParams) -> None:
@@ -118,12 +127,11 @@ def _traces(axes: Axes, signal: Imu, params: EncodingParams) -> None:
         axes.plot(signal.t / 1e6, trace, lw=1, drawstyle="steps-post", label=label, color=f"C{k}")
     axes.set_yticks(-np.arange(len(signal.channels)), list(signal.channels))
     axes.legend(fontsize=7, loc="upper right", frameon=False)
-    _finish(axes, "imu: channels, each to its own scale", "", params)
+    _finish(axes, "imu: channels, each to its own scale", "")
 
 
-def _raster(axes: Axes, signal: Signal, sense: Sense, params: EncodingParams) -> None:
-    spikes = encode(signal, params)
+def _raster(axes: Axes, spikes: Spikes, begin_s: float, colour: str, params: EncodingParams) -> None:
     step = np.repeat(np.arange(spikes.rows), spikes.counts())
-    axes.plot(step * params.step_ms / 1000, spikes.index, "|", ms=2.5, mew=0.8, color=COLOURS[sense])
+    axes.plot(begin_s + step * params.step_ms / 1000, spikes.index, "|", ms=2.5, mew=0.8, color=colour)
     axes.set_ylim(-1, spikes.channels)
-    _finish(axes, f"{len(spikes.index):,} spikes on {spikes.channels:,} channels", "input channel", params)
+    _finish(axes, f"{len(spikes.index):,} spikes on {spikes.channels:,} channels", "input channel")

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from snn_fusion.config import Params
-from snn_fusion.data.manifest import DATA_SET, Row, read_manifest
+from snn_fusion.data.manifest import DATA_SET, Ref, Row, read_manifest
 from snn_fusion.data.recording import SENSES, Sense
 from snn_fusion.encoding.cache import Job, encode_all
 from snn_fusion.encoding.encoder import channels
@@ -21,11 +21,11 @@ from snn_fusion.workspace import Workspace, code_digest, digest
 def encode(params: Params, ws: Workspace) -> dict[str, Any]:
     """Encode every validated recording, and perturbed copies of the training ones, to spikes.
 
-    Writes `<sense>.arrow` (columns id, path, label, split, subject, copy and the spikes) and `encoding.json`.
+    Writes `<sense>.arrow` (columns id, path, label, split, subject, copy, used and the spikes) and `encoding.json`.
     """
     inputs = {
         "validated": ws.digest("validated", *DATA_SET),
-        "params": digest(params.encoding, params.seed),
+        "params": digest(params.encoding, params.seed, sorted(params.network.branch)),
         "code": code_digest("encoding", "data"),
     }
 
@@ -50,8 +50,9 @@ def encode_sense(sense: Sense, rows: list[Row], params: Params, ws: Workspace, o
         if sense in row.senses
         for copy in range(1 + (params.encoding.copies.get(sense, 0) if row.split == "train" else 0))
     ]
-    jobs = [Job(row.senses[sense], copy) for row, copy in described]
-    spikes = encode_all(jobs, sense, params.encoding, params.seed, ws.path("recordings"), ws.path("cache", "encoding"))
+    jobs = [Job(_in_one_window(row, sense, params), copy) for row, copy in described]
+    encoded = encode_all(jobs, sense, params.encoding, params.seed, ws.path("recordings"), ws.path("cache", "encoding"))
+    spikes, used = [one for one, _ in encoded], [share for _, share in encoded]
     meta: dict[str, Sequence[Any]] = {
         "id": [row.id for row, _ in described],
         "path": [row.senses[sense].path for row, _ in described],
@@ -59,12 +60,21 @@ def encode_sense(sense: Sense, rows: list[Row], params: Params, ws: Workspace, o
         "split": [row.split for row, _ in described],
         "subject": [row.senses[sense].subject for row, _ in described],
         "copy": [copy for _, copy in described],
+        "used": used,
     }
     inputs = channels(params.encoding, sense)
     write(out / f"{sense}.arrow", meta, spikes, inputs, params.encoding.steps)
     total = sum(len(s.index) for s in spikes)
     density = total / max(len(spikes) * params.encoding.steps * inputs, 1)
-    return {"recordings": len(spikes), "channels": inputs, "density": round(density, 4)}
+    of_recordings = [share for (_, copy), share in zip(described, used, strict=True) if not copy and share == share]
+    mean = round(sum(of_recordings) / len(of_recordings), 4) if of_recordings else None
+    return {"recordings": len(spikes), "channels": inputs, "density": round(density, 4), "used": mean}
+
+
+def _in_one_window(row: Row, sense: Sense, params: Params) -> tuple[tuple[Sense, Ref], ...]:
+    """The sense, then the others of the recording that the network has: where the window begins depends on all."""
+    others = [(s, row.senses[s]) for s in SENSES if s != sense and row.has(s) and s in params.network.branch]
+    return ((sense, row.senses[sense]), *others)
 
 
 def print_time(started: float) -> None:

@@ -29,12 +29,26 @@ class Step(Struct):
     steps: Annotated[int, _said("steps of the network that were run")]
 
 
+class Used(Struct):
+    """What of a sense was looked at: seconds from its first sample, of the length that came."""
+
+    from_s: float
+    to_s: float
+    of_s: float
+    share: Annotated[float | None, _said("of the sound's energy, the camera's events, the IMU's movement; null: none")]
+
+
 class Prediction(Step):
     label: Annotated[str, _said("the class of the highest score")]
     steps_total: Annotated[int, _said("steps of a whole answer; under pressure fewer are run")]
     senses: Annotated[list[Sense], _said("those that decided")]
     rejected: Annotated[dict[str, str], _said("senses that could not be used, and why")]
     scaled: Annotated[dict[str, str], _said("senses of another frame than the trained one, where such are taken")]
+    onset: Annotated[
+        Literal["at once", "later", "not found", "off"],
+        _said("where the window begins: at the first sample, later, at the first as nothing begins; or always there"),
+    ]
+    used: Annotated[dict[str, Used], _said("what of each sense lay in the window")]
     accuracy: Annotated[float | None, _said("measured on the test set after so many steps; null where unknown")]
     model: ServedModel
     timing_ms: Annotated[dict[str, float], _said("milliseconds of encode and infer, and of waiting (queue)")] = {}
@@ -170,5 +184,5 @@ class Examples(Struct):
 __all__ = [
     *("BatchRefusal", "Benchmarks", "Decision", "Error", "Examples", "Experiment", "Experiments", "Health", "Last"),
     *("Models", "Prediction", "Predictions", "Ready", "Refusal", "Reloaded", "Run", "SenseSpikes", "Served"),
-    *("ServedModel", "Spikes", "Step", "Version"),
+    *("ServedModel", "Spikes", "Step", "Used", "Version"),
 ]

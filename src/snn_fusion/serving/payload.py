@@ -196,12 +196,17 @@ def _same_length(arrays: Mapping[str, npt.NDArray[Any]], at: str) -> None:
 
 
 def _times(t: npt.NDArray[np.int64], at: str, strictly: bool) -> None:
-    _within(t, 0, limits.US, at)
+    """Of any clock: a recording begins with its first time stamp, and lasts an hour at most."""
+    _within(t, 0, np.iinfo(np.int64).max, at)
     back = np.flatnonzero(np.diff(t) < (1 if strictly else 0))
     if len(back):
         first = int(back[0]) + 1
         limit = "increasing" if strictly else "not below the one before"
         raise invalid(f"{at}[{first}]", f"{t[first]} after {t[first - 1]} us", limit)
+    late = int(np.searchsorted(t, t[0] + limits.US, side="right")) if len(t) else 0
+    if late < len(t):
+        problem = f"{t[late]} us, {(t[late] - t[0]) / 1e6:,.0f} s after the first"
+        raise invalid(f"{at}[{late}]", problem, f"{limits.US / 1e6:,.0f} s at most")
 
 
 def _within(values: npt.NDArray[Any], low: int, high: int, at: str) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from snn_fusion.data.recording import Audio, Events, Imu, Sense, Signal
+from snn_fusion.data.recording import Sense, Signal
+from snn_fusion.encoding.window import LEAST_INSIDE, Window
 from snn_fusion.serving.model import Model
 from snn_fusion.serving.problems import invalid
 from snn_fusion.serving.session import Session, Step
@@ -26,6 +27,7 @@ class Answer:
     input_spikes: Mapping[Sense, int]
     layer_spikes: Mapping[str, int]
     scaled: Mapping[Sense, str]
+    window: Window
 
     def label(self, model: Model) -> str:
         return str(self.last.body(model.classes)["label"])
@@ -41,6 +43,8 @@ class Answer:
             "senses": list(self.used),
             "rejected": dict(self.rejected),
             "scaled": dict(self.scaled),
+            "onset": self.window.found,
+            "used": {sense: one.body() for sense, one in self.window.used().items()},
             "accuracy": by_step[found["steps"] - 1] if len(by_step) == total else None,
             "model": {"version": model.version, "digest": model.graph.digest, "arithmetic": model.arithmetic},
             "timing_ms": {"encode": round(1000 * self.encode_s, 3), "infer": round(1000 * self.infer_s, 3)},
@@ -53,7 +57,7 @@ def predict(model: Model, given: Mapping[Sense, Signal], steps: int | None = Non
     A sense that makes no spikes is rejected, and the others decide; with none left there is no answer.
     """
     session = Session(model, given, steps)
-    session.push({sense: _until(one, session.most * model.graph.encoding.step_ms) for sense, one in given.items()})
+    session.push(given)
     session.close()
     return concluded(session, session.last())
 
@@ -70,18 +74,17 @@ def concluded(session: Session, last: Step) -> Answer:
     if not last.answers:
         problem = f"after {last.step} of {session.code.steps} steps all scores are 0: no spike reached the readout"
         raise invalid(", ".join(used), problem, "a recording that makes more spikes")
+    _check_inside(session.window, used)
+    seconds = session.seconds["encode"], session.seconds["infer"]
     spikes = dict(session.spikes), dict(session.state.spikes)
-    return Answer(last, used, rejected, session.seconds["encode"], session.seconds["infer"], *spikes, session.scaled)
+    return Answer(last, used, rejected, *seconds, *spikes, session.scaled, session.window)
 
 
-def _until(signal: Signal, ms: float) -> Signal:
-    """The part before `ms`, and one more sample, up to which the one before it holds: all that so many steps need."""
-    match signal:
-        case Audio():
-            return Audio(signal.samples[: round(ms * signal.rate / 1000) + 1], signal.rate)
-        case Events():
-            here = int(signal.events["t"].searchsorted(round(1000 * ms)))
-            return Events(signal.events[:here], signal.width, signal.height)
-        case Imu():
-            here = int(signal.t.searchsorted(1000 * ms)) + 1
-            return Imu(signal.t[:here], signal.values[:here], signal.channels, signal.units)
+def _check_inside(window: Window, senses: Sequence[Sense]) -> None:
+    """Raises Problem if next to nothing of what was recorded lies in the window: its answer would be about the rest."""
+    found = {sense: one for sense, one in window.used().items() if sense in senses}
+    if not found or any(one.share is None or one.share >= LEAST_INSIDE for one in found.values()):
+        return
+    sense, one = next(iter(found.items()))
+    problem = f"{one.share:.1%} of it lies in the window of {one.from_s:g} to {one.to_s:g} s, it lasts {one.of_s:g} s"
+    raise invalid(sense, problem, f"at least {LEAST_INSIDE:.0%}: cut the recording, or train with more encoding.steps")

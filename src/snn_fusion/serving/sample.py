@@ -10,7 +10,7 @@ from typing import Any
 
 from snn_fusion.benchmark.stage import split_rows
 from snn_fusion.config import Params, load_params
-from snn_fusion.data.manifest import Row, load
+from snn_fusion.data.manifest import Row, load_together
 from snn_fusion.data.recording import SENSES, Audio, Events, Imu, Sense, Signal
 from snn_fusion.errors import BadInput
 from snn_fusion.registry.models import NothingRegistered, resolve_model
@@ -45,7 +45,8 @@ def sample(
     wanted: list[Sense] = [sense for sense in has if sense in senses or not senses]
     for row in split_rows(ws):
         if _fits(row, wanted, label, recording):
-            return as_json({s: _only(load(ws.path("recordings"), row.senses[s], s), channels) for s in wanted})
+            found = load_together(ws.path("recordings"), {s: row.senses[s] for s in wanted})
+            return as_json({s: _only(one, channels) for s, one in found.items()})
     asked = [f"label {label}"] * (label is not None) + [f"id {recording}"] * (recording is not None)
     what = f"no test recording{' with ' if asked else ''}{' and '.join(asked)} has {', '.join(wanted)}"
     raise BadInput(ws.path("validated"), what, "ask for other senses, or another label")

@@ -12,12 +12,17 @@ import numpy as np
 import numpy.typing as npt
 
 from snn_fusion.data.recording import Audio, Events, Imu, Sense, Signal
-from snn_fusion.encoding.encoder import Stream, channels
+from snn_fusion.encoding.encoder import channels
 from snn_fusion.encoding.frame import scaled
 from snn_fusion.encoding.spikes import Spikes
+from snn_fusion.encoding.window import Rows, Window
 from snn_fusion.errors import BadInput
+from snn_fusion.serving import limits
 from snn_fusion.serving.model import Model
 from snn_fusion.serving.problems import invalid
+
+# Samples of a sense that are kept while another one lags behind: as many as a whole recording may have.
+MOST_WAITING: dict[Sense, int] = {"audio": limits.SAMPLES, "events": limits.EVENTS, "imu": limits.READINGS}
 
 
 @dataclass(frozen=True)
@@ -45,6 +50,7 @@ class Step:
 class Session:
     """A recording of these senses; a step is run once all senses that have not ended are through with it.
 
+    The first step is that with which the window begins, so there is none until that is known (encoding/window.py).
     `most`: steps after which it stops, where not all are wanted; `spikes` of each sense, and `seconds` of encoding and
     of inference, until now.
     """
@@ -53,33 +59,36 @@ class Session:
         self.model, self.code = model, model.graph.encoding
         self.most = min(most or self.code.steps, self.code.steps)
         self.state = model.network.rest()
-        self.streams: dict[Sense, Stream | None] = dict.fromkeys(senses)  # none until the first chunk
-        self.kept: dict[Sense, tuple[str, int | None]] = {}  # what must stay the same, and the last time stamp
-        self.waiting = {s: np.zeros((0, channels(self.code, s)), bool) for s in self.streams}
-        self.spikes: dict[Sense, int] = dict.fromkeys(self.streams, 0)
         self.scaled: dict[Sense, str] = {}  # what was done with a frame that the network was not trained on
+        self.window = Window(senses, self.code.model_copy(update={"steps": self.most}))
+        self.kept: dict[Sense, tuple[str, int | None, int | None]] = {}  # what stays the same; first and last time
+        self.waiting = {s: np.zeros((0, channels(self.code, s)), bool) for s in self.window.senses}
+        self.spikes: dict[Sense, int] = dict.fromkeys(self.window.senses, 0)
         self.done = 0
         self.seconds = {"encode": 0.0, "infer": 0.0}
 
     def push(self, chunks: Mapping[Sense, Signal]) -> None:
         """The next part of each sense, which must fit what came before. Raises Problem."""
         for sense, chunk in chunks.items():
-            if sense not in self.streams:
-                raise invalid(sense, "was not announced", f"announced: {', '.join(self.streams)}")
+            if sense not in self.window.senses:
+                raise invalid(sense, "was not announced", f"announced: {', '.join(self.window.senses)}")
             self._same(sense, chunk)
             if isinstance(chunk, Events) and (note := scaled(chunk.width, chunk.height, self.code.events)):
                 self.scaled[sense] = note
+        try:
             with self._timed("encode"):
-                self._add(sense, self._encoded(sense, chunk))
+                self._add(self.window.push(chunks))
+        except BadInput as error:
+            raise invalid(error.where, error.problem, error.remedy or "see /docs") from None
+        for sense, count in self.window.waiting.items():
+            if count > (most := MOST_WAITING[sense]):
+                problem = f"{count:,} samples wait for the other senses to come as far"
+                raise invalid(sense, problem, f"at most {most:,}: send all senses side by side")
 
     def close(self) -> None:
         """Nothing more comes."""
-        for sense, stream in self.streams.items():
-            if stream is not None:
-                self._add(sense, stream.close())
-            else:
-                left = self.code.steps - len(self.waiting[sense]) - self.done
-                self._add(sense, np.zeros((left, channels(self.code, sense)), bool))
+        with self._timed("encode"):
+            self._add(self.window.close())
 
     def steps(self) -> list[Step]:
         """The answer after each step that can be run now."""
@@ -110,31 +119,32 @@ class Session:
     def over(self) -> bool:
         return self.done >= self.most
 
-    def _encoded(self, sense: Sense, chunk: Signal) -> npt.NDArray[np.bool_]:
-        try:
-            stream = self.streams[sense] = self.streams[sense] or Stream(chunk, self.code)
-            return stream.push(chunk)
-        except BadInput as error:
-            raise invalid(sense, error.problem, error.remedy or "see /docs") from None
-
     @contextmanager
     def _timed(self, what: str) -> Iterator[None]:
         started = time.perf_counter()
         yield
         self.seconds[what] += time.perf_counter() - started
 
-    def _add(self, sense: Sense, rows: npt.NDArray[np.bool_]) -> None:
-        self.waiting[sense] = np.concatenate([self.waiting[sense], rows])
+    def _add(self, rows: Rows) -> None:
+        for sense, more in rows.items():
+            self.waiting[sense] = np.concatenate([self.waiting[sense], more])
 
     def _same(self, sense: Sense, chunk: Signal) -> None:
         """A chunk goes on where the last one ended, on the same sensor."""
         fixed, times = _fixed(chunk)
-        before, ended = self.kept.get(sense, (fixed, None))
+        before, began, ended = self.kept.get(sense, (fixed, None, None))
         if fixed != before:
             raise invalid(sense, f"{fixed} after {before}", "the same rate or size in all chunks")
-        if ended is not None and len(times) and times[0] < ended + (sense == "imu"):
+        if not len(times):
+            self.kept[sense] = fixed, began, ended
+            return
+        if ended is not None and times[0] < ended + (sense == "imu"):
             raise invalid(f"{sense}.t[0]", f"{times[0]} after {ended} us", "where the last chunk ended")
-        self.kept[sense] = fixed, int(times[-1]) if len(times) else ended
+        began = int(times[0]) if began is None else began
+        if times[-1] - began > limits.US:
+            problem = f"{times[-1]} us, {(times[-1] - began) / 1e6:,.0f} s after the first"
+            raise invalid(f"{sense}.t[{len(times) - 1}]", problem, f"{limits.US / 1e6:,.0f} s at most")
+        self.kept[sense] = fixed, began, int(times[-1])
 
 
 def _fixed(chunk: Signal) -> tuple[str, npt.NDArray[np.int64]]:

@@ -9,6 +9,8 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from snn_fusion.config import EncodingParams, Params
 from snn_fusion.data.manifest import DATA_SET, Row, read_manifest
 from snn_fusion.data.recording import SENSES
@@ -19,7 +21,7 @@ from snn_fusion.network.fusion import FusionNetwork
 from snn_fusion.network.graph import initial_generator, load_graph, save_graph
 from snn_fusion.network.trained_on import KEY as RECORDINGS
 from snn_fusion.network.trained_on import write_trained_on
-from snn_fusion.training.batches import TrainingData, training_data
+from snn_fusion.training.batches import MISSING, TrainingData, training_data
 from snn_fusion.training.loop import fit
 from snn_fusion.training.progress import training_progress
 from snn_fusion.training.team import Team, team
@@ -65,6 +67,7 @@ def _lead(params: Params, ws: Workspace, inputs: dict[str, str], checkpoint: Pat
             "epochs": progress.epochs,
             "best_epoch": progress.best_epoch,
             **{key: round(value, 4) for key, value in best.items() if key.startswith("val_")},
+            "used": used(data),
             "weights_digest": load_graph(out / "graph").weights_digest,
         }
         (out / "training.json").write_text(json.dumps(result, indent=1))
@@ -81,6 +84,15 @@ def framed(params: Params, ws: Workspace) -> EncodingParams:
     """The encoder's parameters with the camera's frame, as the stage `encode` found it."""
     encoded = json.loads(ws.path("encoded", "encoding.json").read_text())
     return with_frame(params.encoding, encoded.get("events", {}).get("frame"))
+
+
+def used(data: TrainingData) -> dict[str, float | None]:
+    """Mean share of the recordings trained on that lies in the network's window, by sense; None for silence alone."""
+    found: dict[str, float | None] = {}
+    for sense, rows in data.fit.recording.items():
+        share = data.stores[sense].meta["used"][np.unique(rows[rows != MISSING])]
+        found[sense] = None if np.isnan(share).all() else round(float(np.nanmean(share)), 4)
+    return found
 
 
 def training_inputs(params: Params, ws: Workspace) -> dict[str, str]:

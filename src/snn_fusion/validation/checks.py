@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from snn_fusion.config import AudioChecks, EventChecks, ImuChannel, ImuChecks, Params, ValidationParams
 from snn_fusion.data.recording import Sense
+from snn_fusion.encoding.window import LEAST_INSIDE
 from snn_fusion.validation.measure import describe_channels
 
 Value = float | int | str | None
@@ -90,6 +91,7 @@ class Outcome:
 
 
 READABLE = Check("unreadable", "error", kind="absent")
+INSIDE = Check("outside the window (encoding.steps, encoding.onset)", "used_share", low=LEAST_INSIDE)
 
 
 def audio_checks(limits: AudioChecks) -> list[Check]:
@@ -100,6 +102,7 @@ def audio_checks(limits: AudioChecks) -> list[Check]:
         Check("NaN or infinity", "not_finite", among=(0,)),
         Check("silence", "rms", low=limits.min_rms),
         Check("clipping", "clipped_share", high=limits.max_clipped_share),
+        INSIDE,
     ]
 
 
@@ -113,6 +116,7 @@ def event_checks(limits: EventChecks) -> list[Check]:
         Check("event rate", "rate_hz", *limits.rate_hz, unit="events/s"),
         Check("both polarities", "rarer_polarity_share", low=limits.min_polarity_share),
         Check("hot pixel", "busiest_pixel_share", high=limits.max_pixel_share),
+        INSIDE,
     ]
 
 
@@ -128,6 +132,7 @@ def imu_checks(limits: ImuChecks, channels: Sequence[ImuChannel]) -> list[Check]
         Check("NaN or infinity", "not_finite", among=(0,)),
         Check("movement", "moving_channels", low=1),
         Check("saturation", "saturated_share", high=limits.max_saturated_share),
+        INSIDE,
     ]
 
 

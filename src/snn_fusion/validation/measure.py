@@ -7,28 +7,16 @@ limit is applied to: another measurement of the same recording says what is wron
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 from numpy.lib.stride_tricks import sliding_window_view
 
-from snn_fusion.data.manifest import Ref, load
-from snn_fusion.data.recording import Audio, Events, Imu, Sense, Signal
-from snn_fusion.errors import BadRecording
+from snn_fusion.data.recording import Audio, Events, Imu, Signal
 
 Measurement = float | int | str | None
 FULL_SCALE = 0.999  # a 16-bit sample of 32767 is 0.99997
 HELD = 3  # samples in a row at a channel's extreme; coarsely quantised slow movements hold it for two
-
-
-def measure_recording(root: Path, ref: Ref, sense: Sense) -> dict[str, Measurement]:
-    """`measure` of a file and its reader's `remarks`, or `error` with its complaint if it cannot be read."""
-    try:
-        signal = load(root, ref, sense)
-        return {"error": None, "remarks": "; ".join(signal.remarks) or None, **measure(signal)}
-    except BadRecording as error:
-        return {"error": error.problem}
 
 
 def measure(signal: Signal) -> dict[str, Measurement]:

@@ -20,18 +20,21 @@ STYLE = Path(__file__).with_name("report.css")
 MOST_ROWS = 200  # of the quarantine, on the page; quarantine.csv has all
 DRIFTED, SAME = "<span class='warned'>△ drifted</span>", "<span class='good'>✓ same</span>"
 
+USED = Quantity("used_share", "share inside the network's window")
 QUANTITIES: dict[Sense, list[Quantity]] = {
     "audio": [
         Quantity("duration_s", "duration (s)"),
         Quantity("rms", "level, rms (full scale 1)", log=True),
         Quantity("peak", "peak level (full scale 1)", log=True),
+        USED,
     ],
     "events": [
         Quantity("duration_s", "duration (s)"),
         Quantity("rate_hz", "event rate (events a second)"),
         Quantity("busiest_pixel_share", "share of the busiest pixel"),
+        USED,
     ],
-    "imu": [Quantity("duration_s", "duration (s)"), Quantity("gap_s", "longest gap (s)")],
+    "imu": [Quantity("duration_s", "duration (s)"), Quantity("gap_s", "longest gap (s)"), USED],
 }
 
 

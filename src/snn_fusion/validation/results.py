@@ -14,6 +14,7 @@ from snn_fusion.validation.checks import Outcome
 from snn_fusion.validation.drift import Drift
 from snn_fusion.validation.plausible import LabelTest, Offset
 from snn_fusion.validation.tables import Measurements
+from snn_fusion.validation.used import used_summary
 from snn_fusion.workspace import write_atomic
 
 
@@ -24,6 +25,7 @@ def write_results(folder: Path, found: Assessment) -> None:
         "success": not found.problems,
         "recordings": found.recordings,
         "joined": dict(found.joined),
+        "used": used_summary(found.measurements),
         "problems": list(found.problems),
         "warnings": found.warnings,
         "expectations": [_outcome(o) for o in found.outcomes],

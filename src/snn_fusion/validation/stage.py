@@ -46,6 +46,7 @@ from snn_fusion.validation.tables import (
     measure_rows,
     subject_records,
 )
+from snn_fusion.validation.used import used_notes, used_summary
 from snn_fusion.workspace import Workspace, code_digest, digest, file_digest, remove_tree, write_atomic
 
 if TYPE_CHECKING:
@@ -72,9 +73,9 @@ def validate(params: Params, ws: Workspace) -> dict[str, Any]:
         seen.append(imported)
         return {
             "recordings": imported.digest,
-            "params": digest(params.data, params.validation, _wanted(params), params.seed),
+            "params": digest(params.data, params.validation, _wanted(params), _window(params), params.seed),
             "reference": file_digest(reference) if reference.exists() else "",
-            "code": code_digest("validation", "data"),
+            "code": code_digest("validation", "encoding", "data"),
         }
 
     result = ws.build("validated", inputs, lambda out: _validate(params, ws, seen[-1], out))
@@ -109,6 +110,12 @@ def _wanted(params: Params) -> list[tuple[str, str]]:
     return [(c.name, c.unit) for c in params.encoding.imu.channels]
 
 
+def _window(params: Params) -> list[object]:
+    """What decides how much of a recording lies in the window."""
+    code = params.encoding
+    return [code.step_ms, code.steps, code.onset and code.onset.model_dump(), sorted(params.network.branch)]
+
+
 def _validate(params: Params, ws: Workspace, imported: Imported, out: Path) -> dict[str, Any]:
     write_files(out / SNAPSHOT, imported, {})
     rows = apply_split(imported.rows, params.data.split)
@@ -133,7 +140,11 @@ def _validate(params: Params, ws: Workspace, imported: Imported, out: Path) -> d
         problems=problems,
         label_tests=[] if problems else label_tests(ws.path("recordings"), good),
         offsets=[] if problems else offsets(ws.path("recordings"), good, params.validation.max_offset_s),
-        notes=[*([SYNTHETIC_NOTE] if any(row.source == SYNTHETIC for row in rows) else []), *_remarks(measurements)],
+        notes=[
+            *([SYNTHETIC_NOTE] if any(row.source == SYNTHETIC for row in rows) else []),
+            *_remarks(measurements),
+            *used_notes(measurements, params.encoding),
+        ],
         joined={split: sum(row.split == split for row in joined) for split in SPLITS} if joined else {},
     )
     write_results(out, found)
@@ -148,6 +159,7 @@ def _validate(params: Params, ws: Workspace, imported: Imported, out: Path) -> d
         "recordings": {sense: of["train"] + of["test"] for sense, of in found.recordings.items()},
         "quarantined": len(bad),
         "joined": dict(found.joined),
+        "used": {sense: one["mean_share"] for sense, one in used_summary(measurements).items()},
         "warnings": found.warnings,
         "report": str(Path("validated", "validation.html")),
     }

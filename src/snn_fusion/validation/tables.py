@@ -8,11 +8,13 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from snn_fusion.config import Params
-from snn_fusion.data.manifest import SPLITS, Ref, Row
+from snn_fusion.config import EncodingParams, Params
+from snn_fusion.data.manifest import SPLITS, Ref, Row, load, load_together
 from snn_fusion.data.recording import SENSES, Sense
+from snn_fusion.errors import BadRecording
 from snn_fusion.validation.checks import missing_channels
-from snn_fusion.validation.measure import Measurement, measure_recording
+from snn_fusion.validation.measure import Measurement, measure
+from snn_fusion.validation.used import measure_used
 from snn_fusion.workers import worker_pool
 
 T = TypeVar("T")
@@ -34,13 +36,15 @@ def measure_rows(
     process while the others measure; its result is given back.
     """
     jobs = [(sense, row) for sense in SENSES for row in rows if row.has(sense)]
-    chunks = [[(row.senses[sense], sense) for sense, row in jobs[k : k + CHUNK]] for k in range(0, len(jobs), CHUNK)]
+    every = [(sense, _in_one_window(row, sense, params)) for sense, row in jobs]
+    chunks = [every[k : k + CHUNK] for k in range(0, len(jobs), CHUNK)]
+    work = partial(_measure_chunk, root, params.encoding)
     if len(chunks) < 2:
-        done = [_measure_chunk(root, chunk) for chunk in chunks]
+        done = [work(chunk) for chunk in chunks]
         waited = meanwhile()
     else:
         with worker_pool(len(chunks)) as pool:
-            pending = pool.map(partial(_measure_chunk, root), chunks)
+            pending = pool.map(work, chunks)
             waited = meanwhile()
             done = list(pending)
     out: dict[Sense, list[Record]] = {sense: [] for sense in SENSES if any(row.has(sense) for row in rows)}
@@ -51,8 +55,31 @@ def measure_rows(
     return out, waited
 
 
-def _measure_chunk(root: Path, chunk: Sequence[tuple[Ref, Sense]]) -> list[Record]:
-    return [measure_recording(root, ref, sense) for ref, sense in chunk]
+def _in_one_window(row: Row, sense: Sense, params: Params) -> dict[Sense, Ref]:
+    """The sense, and the others of the recording that the network has."""
+    return {s: row.senses[s] for s in SENSES if row.has(s) and (s == sense or s in params.network.branch)}
+
+
+def _measure_chunk(
+    root: Path, params: EncodingParams, chunk: Sequence[tuple[Sense, Mapping[Sense, Ref]]]
+) -> list[Record]:
+    return [measure_recording(root, refs, sense, params) for sense, refs in chunk]
+
+
+def measure_recording(root: Path, refs: Mapping[Sense, Ref], sense: Sense, params: EncodingParams) -> Record:
+    """The measurements of one sense of a recording, or `error` with the reader's complaint if it cannot be read."""
+    try:
+        signal = load(root, refs[sense], sense)
+    except BadRecording as error:
+        return {"error": error.problem}
+    measured = {"remarks": "; ".join(signal.remarks) or None, **measure(signal)}
+    if measured.get("not_finite") or measured.get("backwards") or measured.get("outside"):
+        return {"error": None, **measured}  # which is bad whatever lies in the window
+    try:
+        signals = load_together(root, refs)
+    except BadRecording:  # another sense, which says so itself
+        signals = {sense: load(root, refs[sense], sense)}
+    return {"error": None, **measured, **measure_used(signals, sense, params)}
 
 
 def _described(row: Row, sense: Sense) -> Record:

@@ -1,0 +1,139 @@
+"""The window: where the network looks, how much of a recording that is, and that rest before it changes nothing."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from snn_fusion.config import EncodingParams, Params
+from snn_fusion.data.origin import earlier, from_first
+from snn_fusion.data.recording import EVENT, Audio, Events, Sense, Signal
+from snn_fusion.encoding.encoder import encode, encode_together, sense_of
+from snn_fusion.encoding.window import Window
+from tests.encoding.late import late
+from tests.encoding.test_encoders import a_sound, a_stroke, some_events
+
+MAKERS = [a_sound, some_events, a_stroke]
+
+
+@pytest.fixture
+def code(params: Params) -> EncodingParams:
+    return params.encoding
+
+
+def seen(signals: dict[Sense, Signal], code: EncodingParams) -> Window:
+    return encode_together(signals, code)[1]
+
+
+def alike(first: Signal, second: Signal, code: EncodingParams) -> float:
+    """Share of the spikes of either that both have."""
+    one, other = (encode(signal, code).dense().astype(bool) for signal in (first, second))
+    return float((one & other).sum() / (one | other).sum())
+
+
+@pytest.mark.parametrize("make", MAKERS)
+@pytest.mark.parametrize("late_us", [500_000, 1_200_000, 5_000_000])
+@pytest.mark.parametrize("noise", [0.0, 1.0])
+def test_a_recording_that_begins_late_has_the_spikes_of_one_that_does_not(make, late_us, noise, code) -> None:
+    signal = make(3)
+    window = seen({sense_of(signal): late(signal, late_us, noise)}, code)
+    assert window.found == "later"
+    assert abs(window.begin_us - late_us) <= 20_000
+    assert alike(late(signal, late_us, noise), signal, code) > 0.85
+
+
+@pytest.mark.parametrize("level", [0.003, 0.005, 0.01])
+def test_a_word_after_loud_steady_noise_is_found_where_it_rises_above_it(level: float, code) -> None:
+    signal = a_sound(3)
+    rest = level * np.random.default_rng(1).standard_normal(9600)
+    noisy = Audio(np.concatenate([rest, signal.samples]).astype(np.float32), 8000)
+    window = seen({"audio": noisy}, code)
+    assert window.found == "later"
+    assert 1_150_000 <= window.begin_us <= 1_260_000
+
+
+@pytest.mark.parametrize("make", MAKERS)
+def test_what_begins_within_the_look_back_is_seen_from_its_first_sample(make, code) -> None:
+    for us in (0, 50_000):
+        signal = late(make(4), us)
+        window = seen({sense_of(signal): signal}, code)
+        assert (window.found, window.begin_us) == ("at once", 0)
+
+
+def test_where_nothing_begins_it_says_so_and_looks_from_the_first_sample(code) -> None:
+    quiet = Audio((0.0005 * np.random.default_rng(0).standard_normal(16_000)).astype(np.float32), 8000)
+    window = seen({"audio": quiet}, code)
+    assert (window.found, window.begin_us) == ("not found", 0)
+    off = code.model_copy(update={"onset": None})
+    np.testing.assert_array_equal(encode(quiet, off).index, encode(quiet, code).index)
+
+
+def test_turned_off_the_window_begins_with_the_first_sample(code) -> None:
+    signal, off = late(a_sound(3), 1_200_000), code.model_copy(update={"onset": None})
+    window = seen({"audio": signal}, off)
+    used = window.used()["audio"]
+    assert (window.found, used.from_s, used.to_s, used.of_s) == ("off", 0, 1, 1.7)
+    assert used.share < 0.001
+
+
+def test_the_window_of_several_senses_begins_with_the_first_that_has_an_onset(code) -> None:
+    made: dict[Sense, Signal] = {
+        "audio": late(a_sound(3), 1_500_000),
+        "events": late(some_events(3), 1_200_000),
+        "imu": late(a_stroke(3), 1_300_000),
+    }
+    spikes, window = encode_together(made, code)
+    assert abs(window.begin_us - 1_200_000) <= 20_000
+    for sense, steps in (("audio", 15), ("imu", 5)):
+        first = int(np.flatnonzero(spikes[sense].dense().any(axis=1) if sense == "imu" else _loud(spikes[sense]))[0])
+        assert abs(first - steps) <= 1, sense
+
+
+def _loud(spikes) -> np.ndarray:
+    return spikes.counts() > 0.5 * spikes.counts().max()
+
+
+@pytest.mark.parametrize("make", [some_events, a_stroke])
+@pytest.mark.parametrize("clock_us", [1_100_000, 30_000_000, 1_732_800_000_000_000])
+def test_the_clock_of_a_sensor_changes_nothing(make, clock_us: int, code) -> None:
+    signal = make(5)
+    np.testing.assert_array_equal(encode(earlier(signal, -clock_us), code).index, encode(signal, code).index)
+
+
+def test_one_offset_is_taken_from_all_senses_with_time_stamps() -> None:
+    made = {"audio": a_sound(), "events": earlier(some_events(), -7_000_000), "imu": earlier(a_stroke(), -7_250_000)}
+    found = from_first(made)
+    first = int(some_events().events["t"][0])
+    assert int(found["events"].events["t"][0]) == 0
+    assert int(found["imu"].t[0]) == 250_000 - first
+    assert found["audio"] is made["audio"]
+
+
+def test_how_much_was_used_is_the_share_of_energy_events_and_movement(code) -> None:
+    off = code.model_copy(update={"onset": None})
+    sound = Audio(np.tile([0.5, -0.5], 10_000).astype(np.float32), 8000)  # 2.5 s
+    events = np.zeros(400, EVENT)
+    events["t"] = np.arange(400) * 10_000  # 4 s
+    used = seen({"audio": sound, "events": Events(events, 34, 34)}, off).used()
+    assert used["audio"].body() == {"from_s": 0.0, "to_s": 1.0, "of_s": 2.5, "share": 0.4}
+    assert used["events"].body() == {"from_s": 0.0, "to_s": 1.0, "of_s": 3.99, "share": 0.25}
+    assert used["audio"].needed_s == pytest.approx(2.475, abs=0.01)
+    assert used["events"].needed_s == pytest.approx(3.96, abs=0.02)
+
+
+def test_how_much_was_used_does_not_depend_on_how_the_recording_was_cut(code) -> None:
+    signal = late(a_sound(6, 2.0), 700_000)
+    window = Window(["audio"], code)
+    for i in range(0, len(signal.samples), 333):
+        window.push({"audio": replace(signal, samples=signal.samples[i : i + 333])})
+    window.close()
+    assert window.used() == seen({"audio": signal}, code).used()
+
+
+def test_a_stream_without_an_onset_keeps_no_more_than_the_look_back(code) -> None:
+    window, quiet = Window(["audio"], code), np.random.default_rng(0)
+    for _ in range(300):  # 30 s
+        window.push({"audio": Audio((0.0003 * quiet.standard_normal(800)).astype(np.float32), 8000)})
+        assert window.waiting["audio"] <= 3 * 800
