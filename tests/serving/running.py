@@ -1,4 +1,4 @@
-"""A really running service: BentoML in a process of its own, on a free loopback port."""
+"""A really running service: its parent and the process that answers, on a free loopback port."""
 
 from __future__ import annotations
 
@@ -34,12 +34,9 @@ def served(model: Path, home: Path, **settings: object) -> Iterator[str]:
     environment |= {
         "SNN_FUSION_SERVE_MODEL": str(model),
         "SNN_FUSION_HOME": str(home),
-        "BENTOML_HOME": str(home / "bentoml"),
-        "BENTOML_DO_NOT_TRACK": "True",
         "PYTHONPATH": str(ROOT / "src"),
     }
-    command = [str(Path(sys.executable).with_name("bentoml")), "serve", "snn_fusion.serving.service:SnnFusion"]
-    command += ["--host", "127.0.0.1", "--port", str(port)]
+    command = [sys.executable, "-m", "snn_fusion.serving.parent", "--host", "127.0.0.1", "--port", str(port)]
     with log.open("w") as out:
         process = subprocess.Popen(command, env=environment, stdout=out, stderr=out, start_new_session=True)
     try:

@@ -13,7 +13,7 @@ import psutil
 
 @contextlib.contextmanager
 def running(
-    command: Sequence[str], env: Mapping[str, str], output: int | IO[str] = subprocess.PIPE
+    command: Sequence[str], env: Mapping[str, str], output: int | IO[str] | IO[bytes] = subprocess.PIPE
 ) -> Iterator[subprocess.Popen[str]]:
     """A process of its own group, stdout and stderr in one stream; ended with its descendants after the block."""
     process = subprocess.Popen(
