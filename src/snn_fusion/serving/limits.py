@@ -22,5 +22,6 @@ OUTSIDE = 32 * 1024  # bytes of a request outside its body: its head, then its c
 PIPELINED = 16  # requests of one connection that wait for the answer to the one before
 UNWANTED = 2**20  # bytes of a body that still come after the answer
 UNREAD_S = 20.0  # a connection whose client does not read for so long is closed
+LINGER_S = 1.0  # a refused connection is read on for so long, up to UNWANTED bytes, so that it can read its answer
 HEAD_S = 10.0  # a request whose head takes longer to arrive is refused
 BODY_S = 20.0  # a body that takes longer to arrive is refused

@@ -68,10 +68,15 @@ class _Log:
         try:
             if self._lost:
                 lines = b'{"level":"error","event":"%d bytes of this log are lost"}\n' % self._lost + lines
-            if lines and self._file.tell() and self._file.tell() + len(lines) > self.size:
-                self._set_aside()
-            self._file.write(lines)
-            self._lost = 0
+            while lines:
+                room = self.size - self._file.tell()
+                end = len(lines) if len(lines) <= room else lines.rfind(b"\n", 0, max(room, 0)) + 1
+                if not end and self._file.tell():
+                    self._set_aside()
+                    continue
+                end = end or self.size  # a line that is longer than a file
+                self._file.write(lines[:end])
+                self._lost, lines = 0, lines[end:]
         except OSError:
             self._lost += len(lines)
 

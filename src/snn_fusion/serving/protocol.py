@@ -23,16 +23,20 @@ from snn_fusion.serving.reading import Reader
 NAME = f"{__name__}:Timely"  # as uvicorn imports it
 STOPPING = Problem(503, "service", "is stopping", "ask another, or again later", retry_after=1)
 
+SMALL = Problem(400, "body", "holds too little beside its chunks' sizes", "larger chunks")
+CHUNK = 5  # bytes that a chunk has beside its content, at least
+
 
 class Timely(HttpToolsProtocol):
     """A clock runs from a connection's start, and from a request's first byte, to the end of the request's head."""
 
     _clock: asyncio.TimerHandle | None = None
     _in_body = False
-    _outside = _body = _unwanted = _fields = 0  # bytes of this request outside its body, and in it; its headers
+    _outside = _body = _chunks = _unwanted = _fields = 0  # of this request; the first two and _unwanted in bytes
     _owed = 0  # answers that are still to come
     _raised: Problem | None = None  # in one of llhttp's calls
     _problem: Problem | None = None  # what ends the connection
+    _written = False  # the answer that says so
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -45,7 +49,10 @@ class Timely(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        if self._problem is not None:  # nothing that follows is read
+        if self._problem is not None:  # nothing that follows is looked at
+            self._unwanted += len(data)
+            if self._written and self._unwanted > limits.UNWANTED:
+                self.transport.close()
             return
         if not self._answering:  # also empty lines, which begin no request, and a body whose answer is out already
             self._start()
@@ -60,14 +67,14 @@ class Timely(HttpToolsProtocol):
             if self._unwanted > limits.UNWANTED:
                 self.transport.close()
         if self._in_body and self._outside > limits.OUTSIDE + self._body // 8:
-            self._end(Problem(400, "body", "holds too little beside its chunks' sizes", "larger chunks"))
+            self._end(SMALL)
         elif not self._in_body and self._outside > limits.OUTSIDE:
             self._end(Problem(431, "request", "its head is too long", f"at most {limits.OUTSIDE:,} bytes"))
 
     # What llhttp calls. A Problem that is raised here ends its work, and comes out as send_400_response.
 
     def on_message_begin(self) -> None:
-        self._outside = self._body = self._unwanted = self._fields = 0
+        self._outside = self._body = self._chunks = self._unwanted = self._fields = 0
         if len(self.pipeline) >= limits.PIPELINED:
             what = f"more than {limits.PIPELINED} wait on one connection"
             self._raise(Problem(429, "request", what, "read the answers first"))
@@ -92,6 +99,11 @@ class Timely(HttpToolsProtocol):
         before = self.cycle
         super().on_headers_complete()
         self._owed += self.cycle is not before  # a stream has none
+
+    def on_chunk_header(self) -> None:
+        self._chunks += 1
+        if CHUNK * self._chunks > limits.OUTSIDE + self._body // 8:  # known before the whole block is looked at
+            self._raise(SMALL)
 
     def on_body(self, body: bytes) -> None:
         self._outside = max(0, self._outside - len(body))
@@ -199,8 +211,9 @@ class Timely(HttpToolsProtocol):
             self._write(self._problem or STOPPING)
 
     def _write(self, problem: Problem) -> None:
-        if self.transport.is_closing():
+        if self._written or self.transport.is_closing():
             return
+        self._written = True
         request_id = correlate(None)
         body = msgspec.json.encode(problem.body())
         headers = {
@@ -212,7 +225,8 @@ class Timely(HttpToolsProtocol):
             headers["Retry-After"] = str(problem.retry_after)
         lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
         self.transport.write(STATUS_LINE[problem.status] + lines.encode() + b"\r\n" + body)
-        self.transport.close()
+        self.transport.write_eof()
+        self.loop.call_later(limits.LINGER_S, self.transport.close)  # at once would reset it, and lose the answer
         self._reader.start()
         log.info("request", extra={"fields": {"status": problem.status, "refused": problem.problem}})
 

@@ -84,7 +84,7 @@ class Server(uvicorn.Server):
                 await loop.connect_accepted_socket(self._protocol, one)
         until = loop.time() + LEFT_S
         await asyncio.sleep(0.1)
-        while loop.time() < until and (self.server_state.tasks or (last and self.server_state.connections)):
+        while loop.time() < until and (self.server_state.tasks or any(map(_new, self.server_state.connections))):
             await asyncio.sleep(0.02)
         for connection in list(self.server_state.connections):
             connection.transport.close()
@@ -92,6 +92,11 @@ class Server(uvicorn.Server):
 
     def _protocol(self) -> asyncio.Protocol:
         return Timely(config=self.config, server_state=self.server_state, app_state=self.lifespan.state)
+
+
+def _new(connection: object) -> bool:
+    """Whether it was opened and has had no answer yet, so that its client is about to ask."""
+    return isinstance(connection, Timely) and connection.cycle is None
 
 
 def work(settings: Settings, host: str, port: int, ready: int | None = None) -> int:
