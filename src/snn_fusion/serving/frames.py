@@ -16,7 +16,7 @@ from websockets.frames import CloseCode, Frame
 from snn_fusion.serving import limits
 from snn_fusion.serving.reading import Reader
 
-PIECE = 2048  # bytes
+PIECE = 1024  # bytes
 
 
 class Frames(WebSocketsSansIOProtocol):

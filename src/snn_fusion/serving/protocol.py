@@ -23,8 +23,7 @@ from snn_fusion.serving.reading import Reader
 NAME = f"{__name__}:Timely"  # as uvicorn imports it
 STOPPING = Problem(503, "service", "is stopping", "ask another, or again later", retry_after=1)
 
-SMALL = Problem(400, "body", "holds too little beside its chunks' sizes", "larger chunks")
-CHUNK = 5  # bytes that a chunk has beside its content, at least
+SMALL = Problem(400, "body", "holds too little beside its chunks' sizes", f"{limits.CHUNK} bytes a chunk or more")
 
 
 class Timely(HttpToolsProtocol):
@@ -102,7 +101,7 @@ class Timely(HttpToolsProtocol):
 
     def on_chunk_header(self) -> None:
         self._chunks += 1
-        if CHUNK * self._chunks > limits.OUTSIDE + self._body // 8:  # known before the whole block is looked at
+        if self._chunks > limits.CHUNKS and self._body < limits.CHUNK * self._chunks:
             self._raise(SMALL)
 
     def on_body(self, body: bytes) -> None:
