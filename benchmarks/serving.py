@@ -163,8 +163,11 @@ def main() -> int:
     asked = requests(graph, sounds(ws))
     ours = {"SNN_FUSION_SERVE_MODEL": str(graph), "SNN_FUSION_SERVE_CACHE": "0", **NEVER_SHORTER}
     with tempfile.TemporaryDirectory() as folder:
-        service = running("snn_fusion.serving.service:SnnFusion", Path(folder), ours, "/ready")
-        plain = running("plain_service:Plain", Path(folder), {GRAPH_FOR_PLAIN: str(graph)}, "/readyz")
+        bentoml = str(Path(sys.executable).with_name("bentoml"))
+        service = running([sys.executable, "-m", "snn_fusion.serving.parent"], Path(folder), ours, "/ready")
+        plain = running(
+            [bentoml, "serve", "plain_service:Plain"], Path(folder), {GRAPH_FOR_PLAIN: str(graph)}, "/readyz"
+        )
         with plain as theirs, service as started:
             services = {PLAIN: theirs, JSON: started, PACKED: started}
             found = measure(services, asked, options.rounds)

@@ -8,7 +8,6 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -59,8 +58,8 @@ class Running:
 
 
 @contextlib.contextmanager
-def running(target: str, home: Path, settings: Mapping[str, str], ready: str) -> Iterator[Running]:
-    """`bentoml serve target` on a free loopback port, with its files in `home`; ended at the end."""
+def running(command: Sequence[str], home: Path, settings: Mapping[str, str], ready: str) -> Iterator[Running]:
+    """What the command serves, on a free loopback port, with its files in `home`; ended at the end."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -68,11 +67,10 @@ def running(target: str, home: Path, settings: Mapping[str, str], ready: str) ->
     inherited = {k: v for k, v in os.environ.items() if not k.startswith("SNN_FUSION_SERVE_")}
     path = os.pathsep.join([str(ROOT / "src"), str(ROOT / "benchmarks")])
     own = {"BENTOML_HOME": str(home), "BENTOML_DO_NOT_TRACK": "True", "NUMBA_CACHE_DIR": "", "PYTHONPATH": path}
-    command = [str(Path(sys.executable).with_name("bentoml")), "serve", target, "--host", "127.0.0.1"]
-    started, log = time.perf_counter(), home / f"{target.partition(':')[0]}.log"
+    started, log = time.perf_counter(), home / f"{port}.log"
     with log.open("w") as out:
         process = subprocess.Popen(
-            [*command, "--port", str(port)],
+            [*command, "--host", "127.0.0.1", "--port", str(port)],
             env={**inherited, **own, **settings},
             stdout=out,
             stderr=out,
@@ -82,7 +80,7 @@ def running(target: str, home: Path, settings: Mapping[str, str], ready: str) ->
     try:
         while not _answers(port, ready):
             if process.poll() is not None or time.perf_counter() - started > STARTS_S:
-                raise RuntimeError(f"{target} did not start:\n{log.read_text()[-2000:]}")
+                raise RuntimeError(f"{' '.join(command)} did not start:\n{log.read_text()[-2000:]}")
             time.sleep(0.05)
         made.ready_s = time.perf_counter() - started
         yield made

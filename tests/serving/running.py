@@ -1,4 +1,4 @@
-"""A really running service: BentoML in a process of its own, on a free loopback port."""
+"""A really running service: its parent and the process that answers, on a free loopback port."""
 
 from __future__ import annotations
 
@@ -8,11 +8,17 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
+import psutil
+from starlette.types import ASGIApp
+
+from snn_fusion.serving.listener import bound
+from snn_fusion.serving.server import Server
 
 ROOT = Path(__file__).resolve().parents[2]
 STARTS_S = 90  # on a busy machine; about 10 on an idle one
@@ -22,6 +28,20 @@ def free_port() -> int:
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
         return int(found.getsockname()[1])
+
+
+def listening(process: psutil.Process) -> set[tuple[str, int]]:
+    """All addresses on which it or a descendant of it listens, of any kind; the paths of Unix sockets have port 0."""
+    found = set()
+    for one in (process, *process.children(recursive=True)):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            for place in one.net_connections("inet"):
+                if place.status == psutil.CONN_LISTEN or (place.type == socket.SOCK_DGRAM and place.laddr):
+                    found.add((place.laddr.ip, place.laddr.port))
+            for named in one.net_connections("unix"):
+                if named.laddr:
+                    found.add((str(named.laddr), 0))
+    return found
 
 
 @contextlib.contextmanager
@@ -34,12 +54,9 @@ def served(model: Path, home: Path, **settings: object) -> Iterator[str]:
     environment |= {
         "SNN_FUSION_SERVE_MODEL": str(model),
         "SNN_FUSION_HOME": str(home),
-        "BENTOML_HOME": str(home / "bentoml"),
-        "BENTOML_DO_NOT_TRACK": "True",
         "PYTHONPATH": str(ROOT / "src"),
     }
-    command = [str(Path(sys.executable).with_name("bentoml")), "serve", "snn_fusion.serving.service:SnnFusion"]
-    command += ["--host", "127.0.0.1", "--port", str(port)]
+    command = [sys.executable, "-m", "snn_fusion.serving.parent", "--host", "127.0.0.1", "--port", str(port)]
     with log.open("w") as out:
         process = subprocess.Popen(command, env=environment, stdout=out, stderr=out, start_new_session=True)
     try:
@@ -52,6 +69,22 @@ def served(model: Path, home: Path, **settings: object) -> Iterator[str]:
             process.wait(15)
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
+
+
+@contextlib.contextmanager
+def in_thread(app: ASGIApp) -> Iterator[str]:
+    """The base URL of `app` behind our server, in this process, so that limits can be made small."""
+    port = free_port()
+    made = Server(app, bound("127.0.0.1", port))
+    thread = threading.Thread(target=made.run)
+    thread.start()
+    while not made.started and thread.is_alive():
+        time.sleep(0.01)
+    try:
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        made.should_exit = True
+        thread.join()
 
 
 def _ready(url: str, process: subprocess.Popen[bytes], log: Path) -> None:

@@ -1,4 +1,4 @@
-"""The guard around a service that really runs: BentoML, uvicorn, real connections, and what stands in its log."""
+"""The guard around a service that really runs: its processes, real connections, and what stands in its log."""
 
 from __future__ import annotations
 
@@ -95,6 +95,7 @@ ELSEWHERE = "192.0.2.1"  # an address that no computer has
         ({"BENTOML_HOST": ELSEWHERE}, f"{ELSEWHERE} can be reached from outside"),
         ({"SNN_FUSION_SERVE_KEYS": "none.json"}, "error none.json: cannot be read: No such file"),
         ({"SNN_FUSION_SERVE_THREADS": "0"}, "error SNN_FUSION_SERVE_THREADS: is 0 (1 or more)"),
+        ({"BENTOML_API_WORKERS": "3"}, "error --api-workers: is not known to this service"),
     ],
     ids=lambda one: str(one)[:30],
 )

@@ -36,7 +36,7 @@ from snn_fusion.serving.warm import made
 from snn_fusion.workspace import Workspace
 from tests.registry.conftest import empty_store, params, put_data, put_evaluation, put_network, takes
 from tests.serving.made import CLASSES
-from tests.serving.running import STARTS_S, free_port
+from tests.serving.running import STARTS_S, free_port, listening
 from tests.serving.signing import Signer
 
 __all__ = ["empty_store", "params", "takes"]  # fixtures
@@ -102,7 +102,7 @@ def built(bento: Path) -> list[Path]:
 
 @contextlib.contextmanager
 def started(tag: str, home: Workspace, folder: Path, **settings: str) -> Iterator[tuple[str, set[str]]]:
-    """The URL of `bentoml serve TAG` with only these settings, and the addresses on which it listens."""
+    """The URL of `bentoml serve TAG` with only these settings, and where it listens, all its processes together."""
     env = {
         **{"PATH": os.environ["PATH"], "HOME": str(folder), "PYTHONPATH": str(folder)},
         **{"BENTOML_HOME": str(home.path("bentoml")), "BENTOML_DO_NOT_TRACK": "True"},
@@ -115,7 +115,9 @@ def started(tag: str, home: Workspace, folder: Path, **settings: str) -> Iterato
     try:
         url = f"http://127.0.0.1:{port}"
         _ready(url, process, folder / "log")
-        yield url, {one.laddr.ip for one in psutil.Process(process.pid).net_connections() if one.laddr.port == port}
+        found = listening(psutil.Process(process.pid))
+        assert {at for _, at in found} == {port}  # not those of BentoML's supervisor
+        yield url, {host for host, _ in found}
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGTERM)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -10,6 +11,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,7 +31,7 @@ from snn_fusion.serving.settings import Settings
 from snn_fusion.serving.warm import made
 from snn_fusion.workspace import Workspace
 from tests.serving.made import CODE
-from tests.serving.running import free_port
+from tests.serving.running import free_port, listening
 from tests.serving.signing import Signer
 
 PROGRAM = [sys.executable, "-c", "from snn_fusion.cli import main; main()", "serve"]
@@ -80,7 +82,26 @@ def test_it_says_where_it_listens_once_it_is_ready_and_its_first_answer_compiles
 def test_its_log_and_its_caches_lie_in_the_workspace(started: Started) -> None:
     lines = (started.home / "logs" / f"serve-{started.url.rpartition(':')[2]}.log").read_text().splitlines()
     assert any(json.loads(line)["event"] == "request" for line in lines if line.startswith("{"))
-    assert (started.home / "bentoml").is_dir()
+
+
+def test_nothing_listens_but_what_it_says_and_a_replaced_process_writes_the_same_log(started: Started) -> None:
+    port = int(started.url.rpartition(":")[2])
+    command = psutil.Process(started.process.pid)
+    assert listening(command) == {("127.0.0.1", port)}
+    (parent,) = command.children()
+    (worker,) = parent.children()
+    worker.kill()
+    until = time.monotonic() + 60
+    while time.monotonic() < until:
+        with contextlib.suppress(httpx.TransportError):
+            if httpx.get(f"{started.url}/ready", timeout=5).status_code == 200:
+                break
+        time.sleep(0.05)
+    lines = [json.loads(line) for line in (started.home / "logs" / f"serve-{port}.log").read_text().splitlines()]
+    ended = [line for line in lines if line["event"] == "the process that answers ended"]
+    assert [line["code"] for line in ended] == [-signal.SIGKILL]
+    assert lines[-1]["event"] == "request"
+    assert listening(command) == {("127.0.0.1", port)}
 
 
 def test_sigterm_ends_the_service_with_the_command(started: Started) -> None:

@@ -5,20 +5,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import threading
-import time
 from collections.abc import Iterator
 
 import httpx
 import pytest
-import uvicorn
 
-from snn_fusion.serving import limits, protocol
+from snn_fusion.serving import limits
 from snn_fusion.serving.app import create
 from snn_fusion.serving.settings import Settings
 from tests.serving.made import as_json, encoded, recording
 from tests.serving.raw import Reply, connected, head
-from tests.serving.running import free_port
+from tests.serving.running import in_thread
 
 GOOD = encoded(as_json(recording(1, "imu")))
 JSON = {"Content-Type": "application/json"}
@@ -30,15 +27,8 @@ def server(small_model, monkeypatch) -> Iterator[str]:
     """The application in this process, so that its limits can be made small; on a real socket."""
     monkeypatch.setattr(limits, "BODY_S", 0.5)
     monkeypatch.setattr(limits, "HEAD_S", 0.4)
-    app = create(Settings(), lambda _: small_model)
-    made = uvicorn.Server(uvicorn.Config(app, http=protocol.NAME, port=free_port(), log_level="error"))
-    thread = threading.Thread(target=made.run)
-    thread.start()
-    while not made.started and thread.is_alive():
-        time.sleep(0.01)
-    yield f"http://127.0.0.1:{made.config.port}"
-    made.should_exit = True
-    thread.join()
+    with in_thread(create(Settings(), lambda _: small_model)) as url:
+        yield url
 
 
 def answered(url: str) -> bool:

@@ -13,7 +13,7 @@ import psutil
 
 
 def launch(
-    command: Sequence[str], env: Mapping[str, str], output: int | IO[str] = subprocess.PIPE
+    command: Sequence[str], env: Mapping[str, str], output: int | IO[str] | IO[bytes] = subprocess.PIPE
 ) -> subprocess.Popen[str]:
     """A process that leads a session of its own, stdout and stderr in one stream."""
     return subprocess.Popen(
@@ -30,7 +30,7 @@ def launch(
 
 @contextlib.contextmanager
 def running(
-    command: Sequence[str], env: Mapping[str, str], output: int | IO[str] = subprocess.PIPE
+    command: Sequence[str], env: Mapping[str, str], output: int | IO[str] | IO[bytes] = subprocess.PIPE
 ) -> Iterator[subprocess.Popen[str]]:
     """A process as `launch` makes it; ended with its descendants after the block."""
     process = launch(command, env, output)

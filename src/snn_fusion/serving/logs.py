@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import re
+import sys
 import traceback
 import uuid
 from contextvars import ContextVar
@@ -48,7 +49,9 @@ class Json(logging.Formatter):
 
 
 def setup() -> None:
-    """All of this process's lines go through the root's handlers, as JSON. BentoML has set up its own before."""
+    """All of this process's lines go to standard output, as JSON; also what was set up before."""
+    logging.basicConfig(stream=sys.stdout, format="")  # does nothing the second time
+    logging.captureWarnings(True)
     for name in logging.root.manager.loggerDict:
         one = logging.getLogger(name)
         if one.handlers:
@@ -57,6 +60,7 @@ def setup() -> None:
     for handler in logging.root.handlers:
         handler.setFormatter(Json())
     logging.getLogger("snn_fusion").setLevel(logging.INFO)
+    logging.getLogger("uvicorn").setLevel(logging.ERROR)  # else it writes what strangers send, a stream's query even
 
 
 def _exception(error: BaseException) -> dict[str, Any]:

@@ -7,11 +7,11 @@ from pathlib import Path
 
 from snn_fusion.errors import BadInput
 
-# What the modules behind serving/service.py import; docs/dependencies.md says why each is used.
+# What the modules behind serving/service.py and serving/parent.py import; docs/dependencies.md says why each is used.
 DIRECT = (
-    *("bentoml", "filelock", "h5py", "llvmlite", "msgspec", "nir", "numba", "numpy", "prometheus-client", "psutil"),
-    *("pyarrow", "pydantic", "pyjwt", "pyyaml", "redis", "rich", "safetensors", "scipy", "soundfile", "starlette"),
-    "torch",
+    *("bentoml", "filelock", "h5py", "httptools", "llvmlite", "msgspec", "nir", "numba", "numpy", "prometheus-client"),
+    *("psutil", "pyarrow", "pydantic", "pyjwt", "pyyaml", "redis", "rich", "safetensors", "scipy", "soundfile"),
+    *("starlette", "torch", "uvicorn", "uvloop", "websockets"),
 )
 TORCH = "torch==2.13.0"  # not in the lock, because of its builds: scripts/setup.py installs this one
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
-import socket
 import subprocess
+import sys
 import time
 import urllib.error
 import urllib.request
@@ -15,17 +15,18 @@ from rich.console import Console
 
 from snn_fusion.errors import BadInput, SnnFusionError
 from snn_fusion.registry import versions
-from snn_fusion.registry.embedded_airflow import program
 from snn_fusion.registry.processes import running
 from snn_fusion.registry.tracking import connect
 from snn_fusion.serving import loopback
 from snn_fusion.serving.compiled import compiled
 from snn_fusion.serving.guard import configured
+from snn_fusion.serving.listener import bound
+from snn_fusion.serving.log_file import rotating
 from snn_fusion.serving.packaged import check, is_package
 from snn_fusion.serving.settings import PREFIX, Settings, folder_of
-from snn_fusion.workspace import PACKAGE, Workspace, check_seal, disk_errors
+from snn_fusion.workspace import PACKAGE, Workspace, check_seal
 
-SERVICE = "snn_fusion.serving.service:SnnFusion"
+PARENT = "snn_fusion.serving.parent"
 GRAPH = ("graph.nir", "graph.json", "weights.safetensors")  # network.graph.FILES, which would import torch first
 START_S = 120.0
 END_S = 40.0  # what is in flight gets so long, a body that arrives slowly among it
@@ -45,12 +46,9 @@ def serve(ws: Workspace, settings: Settings, host: str, port: int) -> None:
     quick = all(folder_of(name) for name in (settings.model, settings.challenger) if name)
     what = check_models(ws, settings) if quick else ""
     log, url = ws.path("logs", f"serve-{port}.log"), f"http://{_bracketed(host)}:{port}"
-    with disk_errors(log):
-        log.parent.mkdir(parents=True, exist_ok=True)
-        output = log.open("w")
-    command = [program("bentoml"), "serve", SERVICE, "--host", host, "--port", str(port)]
+    command = [sys.executable, "-m", PARENT, "--host", host, "--port", str(port), "--with", str(os.getpid())]
     env, console = environment(ws, settings), Console()
-    with output, contextlib.suppress(KeyboardInterrupt), running(command, env, output) as process:
+    with rotating(log) as output, contextlib.suppress(KeyboardInterrupt), running(command, env, output) as process:
         try:
             with console.status("starting"):
                 what = what or check_models(ws, settings)  # MLflow's import takes seconds, in which the service starts
@@ -66,15 +64,13 @@ def serve(ws: Workspace, settings: Settings, host: str, port: int) -> None:
 
 
 def environment(ws: Workspace, settings: Settings) -> dict[str, str]:
-    """The settings as the service reads them; its caches and BentoML's folders in the workspace."""
+    """The settings as the service reads them. Secrets stand here and not in its command line, which all can read."""
     ours = {f"{PREFIX}{name.upper()}": str(getattr(settings, name)) for name in Settings.__dataclass_fields__}
     source = os.pathsep.join(filter(None, (str(PACKAGE.parent), os.environ.get("PYTHONPATH"))))
     return {
         **os.environ,
         **ours,
         "SNN_FUSION_HOME": str(ws.root),
-        "BENTOML_HOME": str(ws.path("bentoml")),
-        "BENTOML_DO_NOT_TRACK": "True",
         "PYTHONPATH": source,
     }
 
@@ -113,15 +109,9 @@ def _check_model(ws: Workspace, settings: Settings, name: str, arithmetic: str) 
 def check_free(host: str, port: int) -> None:
     """Raises BadInput if nothing can listen there."""
     try:
-        family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        with socket.socket(family, kind) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(address)
-    except socket.gaierror as error:
-        raise BadInput("--host", f"{host} is no address: {error.strerror}", "127.0.0.1, for instance") from None
-    except OSError as error:
-        remedy = f"end the program that uses it, or choose another: snn-fusion serve --port {port % 65535 + 1}"
-        raise BadInput("--port", f"{port} on {host} cannot be used: {error.strerror}", remedy) from None
+        bound(host, port).close()
+    except BadInput as error:
+        raise BadInput(error.where, error.problem, error.remedy.replace("--port", "snn-fusion serve --port")) from None
 
 
 def _until_ready(url: str, process: subprocess.Popen[str], log: Path) -> None:

@@ -1,6 +1,7 @@
-"""The BentoML service: one process, one mounted application. `snn-fusion serve` starts it.
+"""What makes a Bento of the service. `bentoml serve` starts ours in its place; nothing of BentoML runs then.
 
-BentoML's supervisor imports this too, and only the process that it starts needs the application: hence the late import.
+BentoML's own supervisor would listen on two more ports of this machine, without a password, for commands that any user
+of it may send, and hand them the environment of the processes that it started (docs/security.md).
 """
 
 from __future__ import annotations
@@ -9,72 +10,53 @@ import os
 import sys
 from typing import Any
 
-# BentoML's, for counters in files that several processes share. There is one process here, with a registry of its own;
-# what is imported next looks at this.
-os.environ.pop("PROMETHEUS_MULTIPROC_DIR", None)
-
 import bentoml
 import click
-from starlette.types import ASGIApp, Receive, Scope, Send
+from click.core import ParameterSource
 
-from snn_fusion.errors import BadInput
-from snn_fusion.serving import logs, loopback
+from snn_fusion.errors import BadInput, SnnFusionError
+from snn_fusion.serving import loopback
 from snn_fusion.serving.guard import configured
 from snn_fusion.serving.settings import Settings
+from snn_fusion.workspace import PACKAGE
+
+TAKEN = ("bento", "host", "port", "working_dir", "production", "development")  # options of `bentoml serve`
 
 
-def _checked() -> Settings:
-    """The settings, with what they name. In a command of BentoML it ends with 2 before a socket is opened."""
-    asked = click.get_current_context(silent=True)
+def instead(asked: click.Context) -> None:
+    """Become our own service, with this command's host and port; end with 2 if it asks for what that has not."""
     try:
-        found = Settings.from_environment()
-        configured(found)
-        if not found.keys and asked and asked.params.get("host"):
-            loopback.check_hosts([asked.params["host"]])
+        for name, given in asked.params.items():
+            settled = asked.get_parameter_source(name) in (ParameterSource.COMMANDLINE, ParameterSource.ENVIRONMENT)
+            if settled and name not in TAKEN and given:
+                option = f"--{name.replace('_', '-')}"
+                raise BadInput(option, "is not known to this service", "--host and --port; a proxy for TLS")
+        settings = Settings.from_environment()
+        configured(settings)
+        host = asked.params.get("host") or ("0.0.0.0" if settings.keys else "127.0.0.1")
+        if not settings.keys:
+            loopback.check_hosts([host])
     except BadInput as error:
-        if asked is None:
-            raise
         sys.stderr.write(f"error {error}\n")
         sys.exit(error.exit_code)
-    return found
+    source = os.pathsep.join(filter(None, (str(PACKAGE.parent), os.environ.get("PYTHONPATH"))))
+    command = [sys.executable, "-m", "snn_fusion.serving.parent", "--host", host]
+    command += ["--port", str(asked.params.get("port") or 3000)]
+    sys.stdout.flush()
+    os.execve(sys.executable, command, {**os.environ, "PYTHONPATH": source})
 
 
-# Seconds after which a thread gives the interpreter to the next: the loop that reads and writes waits for one that
-# computes each time it has let go of it, and with Python's 5 ms that was most of the time that a request took.
-sys.setswitchinterval(0.0005)
-settings = _checked()
-# BentoML's own default are all addresses; what its `--host` says goes before this.
-HTTP: Any = {} if settings.keys else {"http": {"host": "127.0.0.1"}}
-logs.setup()
+class Closed(bentoml.Service[Any]):
+    """Has no application for BentoML's own server, which would answer past our guard."""
+
+    def to_asgi(self, is_main: bool = True) -> Any:
+        raise SnnFusionError("start this service with `snn-fusion serve` or `bentoml serve`, which runs the same")
 
 
-class Outermost(bentoml.Service[Any]):
-    """Only its start and end go through BentoML's application.
-
-    That would answer some paths itself (/schema.json, /livez, what no route fits), past our guard; make spans that go
-    nowhere, which took a fifth of the loop's time (ours: tracing.py); cut off whatever takes a minute, promotions
-    among it; and keep a timer of each request for that minute, 40 MB at a thousand requests a second.
-    """
-
-    def to_asgi(self, is_main: bool = True) -> ASGIApp:
-        import uvicorn.config
-
-        from snn_fusion.serving import protocol
-        from snn_fusion.serving.app import create
-        from snn_fusion.serving.load import challenger, load
-
-        uvicorn.config.HTTP_PROTOCOLS["auto"] = protocol.NAME  # BentoML makes uvicorn's configuration after this
-        logs.setup()  # again: what was imported since has loggers too
-        app = create(settings, load, challenger)
-        self.mount_asgi_app(app, path="/")  # so that it starts and ends with the service
-        bento = super().to_asgi(is_main)
-
-        async def outermost(scope: Scope, receive: Receive, send: Send) -> None:
-            await (bento if scope["type"] == "lifespan" else app)(scope, receive, send)
-
-        return outermost
-
-
-@bentoml.service(name="snn-fusion", workers=1, metrics={"enabled": False}, **HTTP, service_class=Outermost)
+@bentoml.service(name="snn-fusion", workers=1, metrics={"enabled": False}, service_class=Closed)
 class SnnFusion:
     """The champion, answering raw recordings of a microphone, an event camera and a tactile/IMU sensor."""
+
+
+if (command := click.get_current_context(silent=True)) is not None and command.info_name == "serve":
+    instead(command)
