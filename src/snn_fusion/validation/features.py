@@ -6,6 +6,8 @@ labels or clocks is not mistaken for one of the encoding.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
@@ -83,7 +85,7 @@ def onset_s(signal: Signal) -> float:
     return float(times[np.argmax(activity >= ONSET_SHARE * activity.max())])
 
 
-def _activity(signal: Signal) -> tuple[Floats, Floats]:
+def _activity(signal: Signal) -> tuple[Floats, npt.NDArray[np.floating[Any]]]:
     """Activity (n,), and when each of it began, s (n,)."""
     if isinstance(signal, Audio):
         size = max(int(ONSET_S * signal.rate), 1)
