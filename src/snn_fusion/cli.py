@@ -47,7 +47,8 @@ def import_(
     """Bring recordings in: the public sets, or a folder of your own.
 
     Without `--from`, every source in params.yaml that is missing is fetched: from SNN_FUSION_DATA_DIR, from a
-    neighbouring shared/data, or from its public home. The format of recordings.csv: docs/recordings.md.
+    neighbouring shared/data, or from its public home. A folder of your own has a recordings.csv or a sub-folder a class
+    (`yes/001.wav`, `train/yes/001.wav`): docs/recordings.md.
 
     **Examples**
 

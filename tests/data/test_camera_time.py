@@ -103,6 +103,14 @@ def test_evt21_events_before_the_first_time_base_are_dropped_and_counted(tmp_pat
     assert events.remarks == ("3 events before the first time base were dropped",)
 
 
+def test_words_without_events_point_at_the_version(tmp_path: Path) -> None:
+    words = struct.pack("<III", *evt2_words([(HOUR, 1, 2, 1)]), 0)
+    with pytest.raises(BadRecording, match="truncated"):
+        read_bytes(tmp_path, "a.raw", b"% evt 2.1\n% geometry 320x320\n" + words)
+    with pytest.raises(BadRecording, match=r"no events in 1 words of EVT2\.1 \(the header may give the wrong version"):
+        read_bytes(tmp_path, "a.raw", b"% evt 2.1\n% geometry 320x320\n" + words[:8])
+
+
 STALE = [(50_000_000 + HOUR + k, 1, 2, 1) for k in range(10)]
 FRESH = events_from(0, 500)
 

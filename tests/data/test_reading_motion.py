@@ -100,5 +100,5 @@ def test_more_declared_rows_than_a_recording_can_have_are_refused_without_readin
     column = pa.DictionaryArray.from_arrays(pa.array(np.zeros(1_000_000, np.int32)), pa.array([0], pa.int64()))
     pq.write_table(pa.table({"t_us": pa.chunked_array([column] * 60)}), path, row_group_size=60_000_000)
     assert path.stat().st_size < 1_000_000
-    with pytest.raises(BadRecording, match="declares 60000000 rows, more than 50000000"):
+    with pytest.raises(BadRecording, match="declares 60000000 rows of 1 columns, more than 50000000"):
         read(path, "imu")

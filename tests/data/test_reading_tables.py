@@ -186,7 +186,7 @@ LINES = table().splitlines(keepends=True)
         ("t_us,a[1],b[1]\n0,0,5,1\n", r"row 1 has 4 values, the header 3.*if these are decimal commas"),
         (
             table(f=lambda row: (row[0] / 1e6, *row[1:])),
-            r"t_us: 0\.0, 0\.01, \.\.\. in us would be 1e\+08 .*look like s: ",
+            r"t_us: 0\.0, 0\.01, \.\.\. in us would be 100,000,000 samples .*look like s: ",
         ),
         (table(f=lambda row: (row[0] // 1000, *row[1:])), "they look like ms: name the column t_ms"),
         (

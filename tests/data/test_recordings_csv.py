@@ -61,6 +61,27 @@ def test_a_byte_order_mark_and_quoted_commas_are_read(tmp_path: Path) -> None:
     assert (row.id, errors) == ("one, again", [])
 
 
+@pytest.mark.parametrize("separator", [";", "\t"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+def test_a_table_as_a_spreadsheet_saves_it_is_read(tmp_path: Path, separator: str, encoding: str) -> None:
+    folder = folder_with(tmp_path, "")
+    text = "id,label,audio\none,yes,a.wav\n".replace(",", separator)
+    (folder / "recordings.csv").write_bytes(text.encode(encoding))
+    (row,), errors = read_folder(folder)
+    assert (row.id, row.label, errors) == ("one", "yes", [])
+
+
+def test_the_columns_of_an_imu_s_table_can_be_given(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("time,ax\n0,1\n0.01,2\n")
+    (tmp_path / "recordings.csv").write_text("id,label,imu,imu_columns\none,yes,a.csv,t[s]=time; acc_x[g]=ax\n")
+    rows, errors = read_folder(tmp_path)
+    assert errors == []
+    assert rows[0].senses["imu"].columns == "t[s]=time; acc_x[g]=ax"
+    assert rows[0].senses["imu"].remarks == ("acc_x was converted from g to m/s^2",)
+    write_table(tmp_path / "recordings.csv", rows)
+    assert read_folder(tmp_path) == (rows, [])
+
+
 def test_a_file_may_be_in_two_rows_of_one_label(tmp_path: Path) -> None:
     table = "id,label,audio,events\none,yes,a.wav,\ntwo,yes,a.wav,a.bin\n"
     rows, errors = read_folder(folder_with(tmp_path, table))

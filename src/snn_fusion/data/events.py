@@ -68,8 +68,9 @@ def checked(path: Path, found: Found, given: Size | None = None, own_clock: bool
         dropped = f"; {'; '.join(remarks)}" if remarks else ""
         raise BadRecording(path, f"zero length: no events{dropped}")
     if stale := _stale(events["t"]):
-        gap = _seconds(events["t"][stale] - events["t"][stale - 1])
-        remarks = (*remarks, f"the first {stale} events were dropped: {gap} lie between them and the next")
+        gap = int(events["t"][stale] - events["t"][stale - 1])
+        why = f"{_seconds(gap)} lie between them and the next" if gap > 0 else f"time goes back by {_seconds(-gap)}"
+        remarks = (*remarks, f"the first {stale} events were dropped: {why}")
         events = events[stale:]
     for axis, limit in (("x", width), ("y", height)):
         if int(events[axis].max()) >= limit:

@@ -20,6 +20,7 @@ from snn_fusion.errors import BadRecording
 
 MAX_VALUE = 1e18  # far beyond any sensor
 MAX_ROWS = 50_000_000
+MAX_VALUES = 200_000_000  # of all columns
 EXAMPLE = "t[s]=time; acc_x[m/s^2]=ax; contact[1]=touch"
 _TIME = re.compile(r"(?:t|ts|time|times|timestamp|timestamps|seconds_elapsed)(?:[_ ](s|sec|seconds|ms|us|µs|ns))?")
 _PHYPHOX = re.compile(r"(?:(linear )?acceleration|gyroscope|magnetic field) ([xyz])", re.IGNORECASE)
@@ -87,8 +88,9 @@ def _text_column(table: TextTable, n: int, header: str) -> _Column:
 def _read_parquet(path: Path) -> tuple[list[_Column], tuple[str, ...]]:
     try:
         with pq.ParquetFile(path) as file:
-            if file.metadata.num_rows > MAX_ROWS:  # run lengths pack any number of rows into a few bytes
-                problem = f"declares {file.metadata.num_rows} rows, more than {MAX_ROWS}"
+            rows, columns = file.metadata.num_rows, file.metadata.num_columns
+            if rows > MAX_ROWS or rows * columns > MAX_VALUES:  # run lengths pack any number into a few bytes
+                problem = f"declares {rows} rows of {columns} columns, more than {MAX_ROWS} or {MAX_VALUES} values"
                 raise BadRecording(path, problem, "cut it into recordings")
             table = file.read()
         names = [_decoded(path, table.schema, n) for n in range(len(table.schema))]

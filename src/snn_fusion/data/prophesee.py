@@ -50,6 +50,9 @@ def read_raw(path: Path, data: bytes) -> Found:
         events, early = _evt2(path, words)
     else:
         events, early = _evt21(path, words, header.legacy)
+    if len(words) and not len(events) + early:
+        remedy = "the header may give the wrong version"
+        raise BadRecording(path, f"no events in {len(words):,} words of EVT{version}", remedy)
     remarks = (f"{early} events before the first time base were dropped",) if early else ()
     return Found(events, header.size, remarks)
 

@@ -85,10 +85,14 @@ def microseconds(
     rate = 1e6 / (step * TIME_UNITS[unit]) if step > 0 else 0.0
     if (epoch and epoch != unit and step > 0) or (step > 0 and not RATES_HZ[0] <= rate <= RATES_HZ[1]):
         likely = epoch or _usual_unit(step)
-        problem = f"{name}: {time[0]}, {time[1]}, ... in {unit} would be {rate:,.4g} samples a second"
+        problem = f"{name}: {time[0]}, {time[1]}, ... in {unit} would be {_rate(rate)} samples a second"
         remedy = f"they look like {likely}: name the column t_{likely}" if likely else "name the column by its unit"
         raise BadRecording(path, problem, f"{remedy}, or give imu_columns in recordings.csv")
     return _scaled(path, name, time, unit), ""
+
+
+def _rate(rate: float) -> str:
+    return f"{rate:,.0f}" if rate >= 1 else f"{rate:.3g}"
 
 
 def _usual_unit(step: float) -> str | None:
