@@ -1,4 +1,4 @@
-"""The camera's frame goes from the recordings into the graph; others are refused or scaled wherever they are encoded."""
+"""The camera's frame goes from the recordings into the graph; others are refused or scaled where they are encoded."""
 
 from __future__ import annotations
 
