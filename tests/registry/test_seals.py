@@ -26,7 +26,7 @@ from snn_fusion.serving.serve import check_models
 from snn_fusion.serving.settings import Settings
 from snn_fusion.targets.artefact import save_artefact
 from snn_fusion.targets.contract import Artefact
-from snn_fusion.workspace import Workspace, remove_tree
+from snn_fusion.workspace import Workspace, file_digest, remove_tree
 from tests.registry.conftest import put_data, put_evaluation, put_network
 
 
@@ -45,6 +45,8 @@ def registered(
         for seed, mistakes in ((1, 40), (2, 10)):
             put_network(ws, params, seed=seed)
             put_evaluation(ws, {"n3": mistakes})
+            evaluation = ws.path("evaluated", "evaluation.json")
+            evaluation.write_text(json.dumps(json.loads(evaluation.read_text()) | {"accuracy_by_step": {}}))
             register(params, ws)
             if seed == 1:
                 assert promote(params, ws)["promoted"]
@@ -136,7 +138,7 @@ def test_another_evaluation_is_refused_and_not_shown_as_this_versions_accuracy(r
         named("2", "float")
 
 
-@pytest.mark.parametrize("name", ["predictions.parquet", "targets.json", "validation/profile.json", "rates.json"])
+@pytest.mark.parametrize("name", ["predictions.parquet", "targets.json", "validation/profile.json"])
 def test_every_file_that_is_used_later_has_a_digest(registered: Workspace, name: str) -> None:
     forget(registered)
     found = version(registered, "2")
@@ -159,6 +161,16 @@ def test_a_version_whose_files_were_changed_is_not_rolled_back_to(registered: Wo
     finally:
         back()
     assert rollback(params, registered)["version"] == "1"
+
+
+def test_the_rates_of_a_version_are_checked_too(tmp_path: Path) -> None:
+    path = tmp_path / "rates.json"
+    path.write_text("{}")
+    tags = {"rates_digest": file_digest(path)}
+    seals.check_file(path, "rates.json", "version 3", tags)
+    path.write_text("{ }")
+    with pytest.raises(Altered, match=r"version 3: rates.json"):
+        seals.check_file(path, "rates.json", "version 3", tags)
 
 
 def test_an_older_version_is_checked_by_the_network_that_its_evaluation_names(

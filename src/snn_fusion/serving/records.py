@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from snn_fusion.config import Params, load_params
 from snn_fusion.errors import BadInput
 from snn_fusion.registry import versions
+from snn_fusion.registry.seals import Altered
 from snn_fusion.registry.tracking import URI, connect, database
 from snn_fusion.registry.versions import CHAMPION, Version
 from snn_fusion.serving.packaged import check, is_package
@@ -128,6 +129,8 @@ class Records:
                     f"version {champion.number}",
                 )
             found: dict[str, Any] = json.loads(path.read_text())
+        except Altered as error:
+            raise Problem(503, "benchmarks", error.problem, "the workspace's owner can restore it") from None
         except BadInput as error:
             raise Problem(404, "benchmarks", error.problem, "run `snn-fusion compare`") from None
         return {"source": source, **found}

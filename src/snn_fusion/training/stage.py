@@ -81,8 +81,9 @@ def _lead(params: Params, ws: Workspace, inputs: dict[str, str], checkpoint: Pat
 
 
 def framed(params: Params, ws: Workspace) -> EncodingParams:
-    """The encoder's parameters with the camera's frame, as the stage `encode` found it."""
-    encoded = json.loads(ws.path("encoded", "encoding.json").read_text())
+    """The encoder's parameters with the camera's frame, as the stage `encode` found it, if it says one."""
+    path = ws.path("encoded", "encoding.json")
+    encoded = json.loads(path.read_text()) if path.is_file() else {}
     return with_frame(params.encoding, encoded.get("events", {}).get("frame"))
 
 
