@@ -137,3 +137,17 @@ def test_a_stream_without_an_onset_keeps_no_more_than_the_look_back(code) -> Non
     for _ in range(300):  # 30 s
         window.push({"audio": Audio((0.0003 * quiet.standard_normal(800)).astype(np.float32), 8000)})
         assert window.waiting["audio"] <= 3 * 800
+
+
+def test_a_sense_that_runs_ahead_of_another_loses_nothing_of_the_window(code) -> None:
+    made: dict[Sense, Signal] = {"audio": late(a_sound(3, 3.0), 900_000), "imu": late(a_stroke(3), 1_000_000)}
+    whole, window = encode_together(made, code)
+    stream, audio = Window(made, code), made["audio"]
+    rows = [
+        stream.push({"audio": replace(audio, samples=audio.samples[first:last])})
+        for first, last in ((0, 8_000), (8_000, 24_000), (24_000, 31_200))
+    ]
+    rows += [stream.push({"imu": made["imu"]}), stream.close()]
+    assert stream.begin_us == window.begin_us > 800_000
+    for sense, one in whole.items():
+        np.testing.assert_array_equal(np.concatenate([part[sense] for part in rows]), one.dense().astype(bool))

@@ -169,13 +169,14 @@ class _Ear:
 
     def hear(self, signal: Signal, begin_us: int | None) -> Bools | None:
         """The rows of the window that are over, once it has begun."""
+        started_us = self._activity.end_us
         self._measure(self._activity.push(signal))
         part = _Part(signal, self.heard, self._activity.end_us)
         self.heard += length(signal)
         if begin_us is not None:
             return self._encode(_from(part, begin_us))
         self._rows.append(self._encode(signal))
-        if part.end_us <= self._reach() or not self.held:
+        if started_us <= self._reach():
             self.held.append(part)
         return None
 
