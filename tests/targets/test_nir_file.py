@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -95,7 +96,11 @@ def test_an_edge_to_a_node_that_is_not_there_is_refused(file: Path) -> None:
         ("nodes/w/weight", np.ones((0, 12)), r"w.weight: is empty"),
         ("nodes/w/bias", np.ones(3), r"w.bias: has shape \[3\]"),
         ("nodes/w/weight", np.full((5, 12), b"x"), r"w.weight: holds"),
-        ("nodes/lif/tau", np.ones(3), r"lif: parameters of unlike shapes: tau \[3\]|not a readable NIR file: AssertionError"),
+        (
+            "nodes/lif/tau",
+            np.ones(3),
+            r"lif: parameters of unlike shapes: tau \[3\]|not a readable NIR file: AssertionError",
+        ),
     ],
 )
 def test_shapes_and_numbers_that_no_node_can_have_are_named(file: Path, place: str, value: Any, message: str) -> None:
@@ -174,7 +179,12 @@ PLACES = ["in/shape", "conv/stride", "conv/padding", "conv/groups", "conv/input_
 PLACES += ["pool/kernel_size", "pool/padding", "w/weight", "w/bias", "lif/tau", "lif/r", "lif/v_threshold", "out/shape"]
 
 
-@settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@settings(
+    max_examples=5000 if os.environ.get("NIGHTLY") else 60,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=list(HealthCheck),
+)
 @given(st.dictionaries(st.sampled_from(PLACES), VALUES, min_size=1, max_size=3), st.data())
 def test_whatever_a_file_holds_it_is_a_program_or_refused(file: Path, changes: dict[str, Any], data: Any) -> None:
     whole = file.read_bytes()
