@@ -1,6 +1,6 @@
 # Every target sets up what it needs: `make demo` and `make test` work from a fresh clone.
 .DEFAULT_GOAL := help
-.PHONY: help setup toolchains demo ui serve test lint bench clean-workspace
+.PHONY: help setup toolchains demo ui serve test nightly lint bench clean-workspace
 MAKEFLAGS += --no-print-directory
 
 fits = import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))
@@ -33,6 +33,10 @@ serve: setup ## serve the champion on http://127.0.0.1:3000; Ctrl-C ends it (opt
 
 test: toolchains ## run the test suite (a part of it: make test TESTS=tests/encoding)
 	@$(BIN)/pytest -n 2 --dist loadgroup $(TESTS)
+
+nightly: setup ## what is too long for a change: all tests on Python 3.12 where it is found, and long fuzzing
+	@NIGHTLY=1 $(BIN)/pytest tests/targets/test_nir_file.py
+	@scripts/nightly.sh
 
 lint: setup ## ruff, mypy (strict on src) and the layers between the packages
 	@$(BIN)/ruff check .

@@ -21,6 +21,12 @@ LOCK = ROOT / "requirements.lock"
 UV = "uv==0.13.9"
 TORCH = "torch==2.13.0"
 TORCH_CPU_INDEX = "https://download.pytorch.org/whl/cpu"
+CUDA_SPACE = 10 * 10**9  # bytes: PyPI's build for Linux comes with NVIDIA's libraries
+CUDA_COST = (
+    f"{TORCH} cannot be had from {TORCH_CPU_INDEX}; installing PyPI's build, for CUDA. It runs on the CPU too, "
+    "but downloads several GB of NVIDIA's libraries with it, which stand in no lock: their versions are PyPI's newest "
+    "that fit, and no hash is checked. To avoid this, put the CPU wheel into a folder and set pip's find-links to it"
+)
 INPUTS = (LOCK, ROOT / "pyproject.toml", Path(__file__))
 SUPPORTED = "import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))"
 SPACE = 3 * 10**9  # bytes that .venv takes
@@ -96,16 +102,24 @@ def package_index():
 
 
 def install_torch():
-    """The CPU build: from a configured folder of wheels, else from PyTorch's index (PyPI's build brings CUDA)."""
+    """The CPU build: from a configured folder of wheels, else from PyTorch's index. Where neither has it, PyPI's or its
+    mirror's build, with the libraries of CUDA, without which it cannot be imported."""
     asked = f"from importlib.metadata import version; assert version('torch').split('+')[0] == '{TORCH[7:]}'"
     if succeeds(PYTHON, "-c", asked):
         return
-    uv = [VENV / "bin" / "uv", "pip", "install", "--quiet", "--no-deps", "--python", PYTHON]
+    with_its_own = [VENV / "bin" / "uv", "pip", "install", "--quiet", "--python", PYTHON]
+    uv = [*with_its_own, "--no-deps"]
     links = [f"--find-links={folder}" for folder in pip_setting("find-links")]
     if links and succeeds(*uv, "--no-index", *links, TORCH):
         return
-    index = ["--index-url", TORCH_CPU_INDEX] if sys.platform == "linux" else []
-    run(*uv, *index, TORCH)
+    if sys.platform != "linux":
+        run(*uv, *package_index(), TORCH)
+    elif not succeeds(*uv, "--index-url", TORCH_CPU_INDEX, TORCH):
+        free = shutil.disk_usage(ROOT).free
+        if free < CUDA_SPACE:
+            refuse(f"{CUDA_COST}. That needs {CUDA_SPACE / 1e9:.0f} GB, {free / 1e9:.1f} GB are free at {ROOT}")
+        say(CUDA_COST)
+        run(*with_its_own, *package_index(), TORCH)
 
 
 def install():

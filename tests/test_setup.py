@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import functools
+import http.server
 import importlib.util
 import re
 import shutil
 import subprocess
 import sys
+import threading
 import time
 import tomllib
+import types
+import zipfile
 from pathlib import Path
 from types import ModuleType
 
@@ -166,6 +171,51 @@ def test_two_at_once_take_turns(checkout: Path) -> None:
     )
     assert second.stdout == "setup: another setup is at work; waiting for it\nin\n"
     assert hold.communicate(timeout=10)[0] == "out\n"
+
+
+@pytest.fixture
+def mirror(tmp_path: Path):
+    """A package index on this machine that holds a torch of the locked version, and nothing else."""
+    name, wheel = "torch-2.13.0", tmp_path / "index" / "torch" / "torch-2.13.0-py3-none-any.whl"
+    wheel.parent.mkdir(parents=True)
+    with zipfile.ZipFile(wheel, "w") as file:
+        file.writestr("torch/__init__.py", "")
+        file.writestr(f"{name}.dist-info/METADATA", "Metadata-Version: 2.1\nName: torch\nVersion: 2.13.0\n")
+        file.writestr(f"{name}.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        file.writestr(f"{name}.dist-info/RECORD", "")
+    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=tmp_path / "index")
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+@pytest.mark.parametrize("space", [10**12, 10**9])
+def test_where_pytorchs_index_cannot_be_reached_the_mirrors_build_is_installed_and_its_cost_said(
+    setup: ModuleType, mirror: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys, space: int
+) -> None:
+    uv, venv = shutil.which("uv", path=Path(sys.executable).parent), tmp_path / ".venv"
+    if not uv:
+        pytest.skip("no uv beside this interpreter")
+    subprocess.run([uv, "venv", "--quiet", "--no-config", "--python", sys.executable, venv], check=True)
+    (venv / "bin" / "uv").symlink_to(uv)
+    for name, value in {"VENV": venv, "PYTHON": venv / "bin" / "python"}.items():
+        monkeypatch.setattr(setup, name, value)
+    monkeypatch.setattr(setup, "TORCH_CPU_INDEX", "http://127.0.0.1:9/whl/cpu")  # nobody listens
+    monkeypatch.setattr(setup, "pip_setting", lambda name: [mirror] if name == "index-url" else [])
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: types.SimpleNamespace(free=space))
+    for name, value in {"UV_HTTP_RETRIES": "0", "UV_NO_CONFIG": "1", "UV_CACHE_DIR": str(tmp_path / "cache")}.items():
+        monkeypatch.setenv(name, value)
+    if space < setup.CUDA_SPACE:
+        with pytest.raises(SystemExit, match=r"needs 10 GB, 1.0 GB are free"):
+            setup.install_torch()
+        return
+    setup.install_torch()
+    said = capsys.readouterr().out
+    assert "installing PyPI's build" in said and "no hash is checked" in said and "find-links" in said
+    assert setup.succeeds(venv / "bin" / "python", "-c", "import torch")
+    setup.install_torch()  # is there
+    assert capsys.readouterr().out == ""
 
 
 def test_make_lists_its_targets() -> None:

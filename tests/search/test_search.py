@@ -35,9 +35,9 @@ def with_losses(monkeypatch: pytest.MonkeyPatch, losses: Callable[[Params, int],
         history = []
         for epoch in range(params.training.epochs):
             numbers = {"loss": 1.0, "accuracy": 0.5, "val_loss": losses(params, epoch)}
-            history.append({"epoch": epoch, **numbers})
-            report(epoch, 1.0, numbers)
-        return Progress(history, 0, min(row["val_loss"] for row in history), {})
+            history.append({"epoch": epoch + 1, **numbers})
+            report(epoch + 1, 1.0, numbers)
+        return Progress(history, 1, min(row["val_loss"] for row in history), {})
 
     monkeypatch.setattr(trial_module, "fit", fit)
 

@@ -105,7 +105,7 @@ def test_trains_are_long_and_sparse_and_always_the_same() -> None:
     rates = one.mean(axis=(1, 2))
     assert rates.min() < 0.002 and 0.15 < rates.max() < 0.4
     large = replace(PLAIN, inputs={"in": 3}, populations=(population("a", Connection("in", csr_array((3, 60_000)))),))
-    assert trains(large)["in"].shape == (24, 200, 3)  # a network this large gets fewer and shorter ones
+    assert trains(large)["in"].shape == (24, 50, 3)  # a network this large gets fewer and shorter ones
 
 
 def test_decisions_close_to_the_threshold_count_only_while_chip_and_reference_are_in_step() -> None:

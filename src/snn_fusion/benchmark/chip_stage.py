@@ -152,7 +152,8 @@ def _standing(ws: Workspace, name: str, graph: str) -> dict[str, Any]:
         return {"state": "unavailable", "why": why}
     file = ws.path("measured", name, "measured.json")
     if not file.exists():
-        return {"state": "failed", "why": f"it was not measured (snn-fusion benchmark --target {name})"}
+        without = f"{TARGETS[name].toolchain.upper()}=no in the environment leaves it out"
+        return {"state": "failed", "why": f"it was not measured (snn-fusion benchmark --target {name}; {without})"}
     content: dict[str, Any] = json.loads(file.read_text())
     if content["graph"] != graph:
         return {"state": "failed", "why": f"what was measured is another network ({content['graph'][:12]})"}
@@ -164,8 +165,8 @@ def _standing(ws: Workspace, name: str, graph: str) -> dict[str, Any]:
 def judge(chips: dict[str, dict[str, Any]], waived: dict[str, str]) -> dict[str, Any]:
     """Whether the network may be registered: no target that is there failed, or loses more than it may.
 
-    A target that params.yaml waives may lose more, and its reason is kept; it may not fail. A condition that was left
-    out stops nothing, and is named with the reason.
+    A target that params.yaml waives may lose more, or not be measured at all, and its reason is kept. A condition that
+    was left out stops nothing, and is named with the reason.
     """
     problems = {}
     for name, chip in chips.items():
@@ -173,7 +174,7 @@ def judge(chips: dict[str, dict[str, Any]], waived: dict[str, str]) -> dict[str,
             problems[name] = chip["why"]
         elif chip["state"] == "measured" and not chip["passed"]:
             problems[name] = "; ".join(losses(chip))
-    let = {name: waived[name] for name in problems if name in waived and chips[name]["state"] == "measured"}
+    let = {name: waived[name] for name in problems if name in waived}
     left_out = {name: chip["not_measured"] for name, chip in chips.items() if chip.get("not_measured")}
     return {"passed": problems.keys() == let.keys(), "problems": problems, "waived": let, "not_measured": left_out}
 

@@ -37,6 +37,8 @@ def table(content: Mapping[str, Any]) -> RenderableType:
             shown.add_row(*row(name, chip))
         else:
             notes.append(Text(f"{TITLES[name]} {chip['state']}: {chip['why']}", style="yellow"))
+    waived = content["verdict"].get("waived", {})
+    notes += [Text(f"{TITLES[name]} waived: {why}", style="yellow") for name, why in waived.items()]
     notes += [Text(line, style="yellow") for line in left_out(content)]
     return Group(shown, Text(LEGEND, style="dim"), *notes)
 

@@ -46,7 +46,7 @@ class Study:
     def trial(self, slot: int) -> optuna.Trial:
         """The slot's trial, with a sampler of its own, which draws the same whenever the same trials came before."""
         seed = int(digest(self.params.seed, slot)[:8], 16)
-        pruner = MedianPruner(self.params.search.warmup_trials, self.params.search.warmup_epochs - 1)
+        pruner = MedianPruner(self.params.search.warmup_trials, self.params.search.warmup_epochs)
         sampler = TPESampler(seed=seed)
         study = optuna.load_study(study_name=self.name, storage=self.storage, sampler=sampler, pruner=pruner)
         study.get_trials(deepcopy=False)  # its cache writes only to trials that it has seen

@@ -131,9 +131,9 @@ def _parts(program: Program, recordings: Mapping[str, Array]) -> Iterator[dict[s
         yield {name: one[first : first + together] for name, one in recordings.items()}
 
 
-def refuse_deviation(chip: str, deviation: Mapping[str, float | None], most: float) -> list[str]:
+def refuse_deviation(chip: str, deviation: Mapping[str, float | None], most: float, given: bool = False) -> list[str]:
     """Raises BadInput naming the layers that deviate by more than `most`, and those of which nobody can say it; with a
-    `most` of 1 nothing is refused, and the latter are warned of."""
+    `most` of 1 nothing is refused, and the latter are warned of. `given`: the recordings were examples."""
     limit = f"at most {most:g}"
     said = {name: "unknown: it answers nothing that was run" for name, one in deviation.items() if one is None}
     beyond = {name: f"{one:.3g}" for name, one in deviation.items() if one is not None and not one <= most}
@@ -142,9 +142,16 @@ def refuse_deviation(chip: str, deviation: Mapping[str, float | None], most: flo
         for name, what in (beyond | said).items()
     ]
     problem = "does not run this network as the reference does"
-    remedy = (
-        "give --examples from its use: scales come from them; train weights on the chip's grid (docs/adr/0011); "
-        "or accept more with --max-deviation (1: anything)"
-    )
-    refuse(chip, found, problem, remedy)
+    refuse(chip, found, problem, _remedy(given, bool(said)))
     return [str(one) for one in found]
+
+
+def _remedy(given: bool, silent: bool) -> str:
+    if not given:
+        what = "give --examples from its use: scales come from them, and it is judged by them"
+    elif silent:
+        what = "give --examples that all layers answer"
+    else:
+        what = "choose a chip of more bits"
+    grid = "train weights and decays on the chip's grid (docs/adr/0011)"
+    return f"{what}; {grid}; or accept more with --max-deviation (1: anything)"

@@ -72,7 +72,11 @@ def read_program(
         raise BadInput(f"--reset-delay {reset_delay}", "is not 0 or 1", "0: within the step, 1: in the next one")
     read = read_nir(graph)
     assert dt is not None and reset is not None and reset_delay is not None
-    return program(str(graph), read, dt, reset, reset_delay), {}
+    try:
+        return program(str(graph), read, dt, reset, reset_delay), {}
+    except RecursionError as error:
+        found = "has more linear nodes one after the other than can be followed"
+        raise BadInput(graph, found, "multiply some of them out") from error
 
 
 def compile_graph(
@@ -89,18 +93,31 @@ def compile_graph(
     everything that is wrong, or with the layers that deviate by more than `max_deviation`.
     """
     chip = target(name)
-    artefact, warnings = lowered(chip, made, examples, meta or {})
-    if examples is None:
-        found = against_drawn(made, artefact, chip.run)
-    else:
-        found = against_reference(made, artefact, examples, chip.run)
-    warnings += refuse_deviation(name, found["deviation"], max_deviation)
+    with _noted(made):
+        artefact, warnings = lowered(chip, made, examples, meta or {})
+        if examples is None:
+            found = against_drawn(made, artefact, chip.run)
+        else:
+            found = against_reference(made, artefact, examples, chip.run)
+        warnings += refuse_deviation(name, found["deviation"], max_deviation, given=examples is not None)
+    warnings += made.notes
     if isinstance(chip, Mapped):
         warnings += _mapped(chip, artefact)
     with _written(out):
         digest, of = save_artefact(out, artefact), "drawn" if examples is None else "given"
     said = {"warnings": warnings} if warnings else {}
     return {"target": name, "artefact": str(out), "digest": digest, "reference": {**found, "of": of}, **said}
+
+
+@contextlib.contextmanager
+def _noted(made: Program) -> Iterator[None]:
+    """What is known of the program's own faults is said where a chip refuses it."""
+    try:
+        yield
+    except BadInput as error:
+        if not made.notes:
+            raise
+        raise BadInput(error.where, error.problem, "; ".join([*made.notes, error.remedy])) from error
 
 
 def _mapped(chip: Mapped, artefact: Artefact) -> list[str]:
@@ -171,7 +188,7 @@ def _load(path: Path) -> npt.NDArray[Any]:
     if values.ndim != 3 or values.dtype.kind not in "biuf":
         raise BadInput(f"{path}: spikes", f"{values.dtype} of shape {list(values.shape)}", "give numbers (n, T, C)")
     if values.dtype.kind == "f" and not np.isfinite(values).all():
-        raise BadInput(f"{path}: spikes", "hold NaN or infinity", "mend the recording")
+        raise BadInput(f"{path}: spikes", "hold NaN or infinity", "leave out or replace these values")
     if values.size == 0:
         raise BadInput(
             f"{path}: spikes", f"are none: shape {list(values.shape)}", "give a recording of a step at least"

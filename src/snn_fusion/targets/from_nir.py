@@ -20,6 +20,7 @@ import numpy.typing as npt
 from scipy.sparse import csr_array, diags_array, eye_array
 
 from snn_fusion.errors import BadInput
+from snn_fusion.targets.linear import unbatched
 from snn_fusion.targets.nir_paths import NEURONS, Path, Reader
 from snn_fusion.targets.populations import Connection, Population, Program, Reset
 from snn_fusion.training.loop import DECAY_GRID
@@ -52,7 +53,18 @@ def program(where: str, graph: nir.NIRGraph, dt: float, reset: Reset, reset_dela
     order, back = _order(arriving)
     populations = [_population(reader, name, arriving[name], back) for name in order]
     answer = _output(reader, outputs[0], populations)
-    return Program(inputs, tuple(populations), answer, dt, reset, reset_delay)
+    return Program(inputs, tuple(populations), answer, dt, reset, reset_delay, _notes(reader))
+
+
+def _notes(reader: Reader) -> tuple[str, ...]:
+    """Where the step is probably not the one that the exporter meant."""
+    once = [n for n, node in reader.nodes.items() if isinstance(node, nir.IF | nir.I) and (np.ravel(node.r) == 1).all()]
+    if not once or reader.dt == 1:
+        return ()
+    return (
+        f"{', '.join(once)}: r is 1, so that {reader.dt:g} of an input is integrated in each step; where "
+        f"the exporter meant a whole input a step, give --dt 1 or write r = {1 / reader.dt:g}",
+    )
 
 
 def _order(arriving: dict[str, list[Path]]) -> tuple[list[str], set[tuple[str, str]]]:
@@ -135,9 +147,10 @@ def _population(reader: Reader, name: str, paths: list[Path], back: set[tuple[st
     own = _parameters(where, node, reader.dt, size)
     bias, incoming = own["constant"], []
     for path in paths:
-        if path.matrix.shape[1] != size or (len(path.shape) > 1 and len(shape) > 1 and path.shape != shape):
+        arrives, own_shape = unbatched(path.shape, len(shape)), unbatched(shape, len(path.shape))
+        if path.matrix.shape[1] != size or (len(path.shape) > 1 and len(shape) > 1 and arrives != own_shape):
             found = f"shape mismatch: {list(path.shape)} comes from {path.source}, {list(shape)} is expected"
-            raise BadInput(where, found, "mend the graph")
+            raise BadInput(where, found, "make the sizes of the two agree")
         if path.bias.any() and own["current_decay"].any():
             raise BadInput(where, "a bias before a current that decays is not a constant", "put it into v_leak")
         bias = bias + own["gain"] * path.bias
@@ -146,7 +159,7 @@ def _population(reader: Reader, name: str, paths: list[Path], back: set[tuple[st
             Connection(path.source, weights, path.delay + (path.delay == 0 and (path.source, name) in back))
         )
     if not incoming:
-        raise BadInput(where, "nothing leads to it", "mend the graph")
+        raise BadInput(where, "nothing leads to it", "add an edge to it, or leave it out")
     if not (own["threshold"] > 0).all():
         lowest = own["threshold"].min()
         raise BadInput(where, f"a threshold {lowest:g} above its reset", "it must be above 0: silence must stay silent")
@@ -164,7 +177,7 @@ def _output(reader: Reader, name: str, populations: list[Population]) -> str:
     if len(paths) == len(plain) == 1:
         return paths[0].source
     if not paths:
-        raise BadInput(f"{reader.where}: {name}", "nothing leads to the output", "mend the graph")
+        raise BadInput(f"{reader.where}: {name}", "nothing leads to the output", "add an edge to it")
     size = paths[0].matrix.shape[1]
     bias = np.sum([path.bias for path in paths], axis=0)
     incoming = tuple(Connection(path.source, path.matrix, path.delay) for path in paths)

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from scipy.sparse import csr_array, diags_array, eye_array
 
 from snn_fusion.errors import BadInput
+from snn_fusion.targets.memory import check_synapses
 
 Shape = tuple[int, ...]
 Matrix = csr_array[Any, Any]
@@ -28,7 +29,10 @@ LINEAR = (
 
 
 def as_matrix(where: str, node: Any, shape: Shape) -> tuple[Matrix, Bias | None, Shape]:
-    """Matrix, bias and output shape of a linear node whose input has `shape`. Raises BadInput naming both shapes."""
+    """Matrix, bias and output shape of a linear node whose input has `shape`. Raises BadInput naming both shapes.
+
+    A leading dimension of 1, the batch that exporters write, is left out where a node's rank shows that it is one.
+    """
     if isinstance(node, nir.Linear | nir.Affine):
         weight = np.asarray(node.weight, np.float64)
         if weight.ndim != 2:
@@ -51,9 +55,19 @@ def as_matrix(where: str, node: Any, shape: Shape) -> tuple[Matrix, Bias | None,
     return _pool(where, node, shape)
 
 
+def unbatched(shape: Sequence[int], rank: int) -> Shape:
+    """`shape` without a leading batch dimension of 1, if it then has `rank` dimensions."""
+    return tuple(shape[1:]) if len(shape) == rank + 1 and shape[0] == 1 else tuple(shape)
+
+
 def _fit(where: str, found: Sequence[int], wanted: Sequence[int]) -> None:
-    if tuple(found) != tuple(wanted) and not (len(wanted) == 1 and int(np.prod(found)) == wanted[0]):
-        raise BadInput(where, f"shape mismatch: {list(found)} comes in, {list(wanted)} is expected", "mend the graph")
+    found, wanted = unbatched(found, len(wanted)), unbatched(wanted, len(found))
+    if found != wanted and not (len(wanted) == 1 and int(np.prod(found)) == wanted[0]):
+        raise BadInput(
+            where,
+            f"shape mismatch: {list(found)} comes in, {list(wanted)} is expected",
+            "make the sizes of the two agree",
+        )
 
 
 def _pair(value: Any) -> tuple[int, int]:
@@ -63,7 +77,7 @@ def _pair(value: Any) -> tuple[int, int]:
 
 def _conv2d(where: str, node: Any, shape: Shape) -> tuple[Matrix, Bias | None, Shape]:
     weight = np.asarray(node.weight, np.float64)
-    channels = weight.shape[1] * int(node.groups)
+    channels, shape = weight.shape[1] * int(node.groups), unbatched(shape, 3)
     if node.input_shape is not None:
         _fit(where, shape, (channels, *_pair(node.input_shape)))
     if len(shape) != 3 or shape[0] != channels:
@@ -78,7 +92,7 @@ def _conv2d(where: str, node: Any, shape: Shape) -> tuple[Matrix, Bias | None, S
 
 def _conv1d(where: str, node: Any, shape: Shape) -> tuple[Matrix, Bias | None, Shape]:
     weight = np.asarray(node.weight, np.float64)
-    channels = weight.shape[1] * int(node.groups)
+    channels, shape = weight.shape[1] * int(node.groups), unbatched(shape, 2)
     if len(shape) != 2 or shape[0] != channels:
         raise BadInput(where, f"shape mismatch: {list(shape)} comes in, [{channels}, length] is expected")
     stride, dilation, kernel = int(np.ravel(node.stride)[0]), int(np.ravel(node.dilation)[0]), weight.shape[2]
@@ -91,6 +105,7 @@ def _conv1d(where: str, node: Any, shape: Shape) -> tuple[Matrix, Bias | None, S
 
 
 def _pool(where: str, node: Any, shape: Shape) -> tuple[Matrix, Bias | None, Shape]:
+    shape = unbatched(shape, 3)
     if len(shape) != 3:
         raise BadInput(where, f"shape mismatch: {list(shape)} comes in, [channels, height, width] is expected")
     kernel, stride, padding = (_pair(one) for one in (node.kernel_size, node.stride, node.padding))
@@ -146,9 +161,13 @@ def _convolution(
     (h, w), (oh, ow) = geometry.size, geometry.out
     if oh < 1 or ow < 1:
         found = f"a kernel of {list(geometry.kernel)} does not fit into {list(geometry.size)}"
-        raise BadInput(where, found, "mend the graph")
+        raise BadInput(where, found, "give a smaller kernel, or padding")
     outs, per_group = weight.shape[:2]
     outs_per_group = outs // groups
+    taps = sum(len(geometry.pairs(0, i)[0]) for i in range(weight.shape[2])) * sum(
+        len(geometry.pairs(1, j)[0]) for j in range(weight.shape[3])
+    )
+    check_synapses(where, outs * per_group * taps, f"a kernel of {list(weight.shape)} on {list(geometry.size)}")
     rows, columns, values = [], [], []
     for i in range(weight.shape[2]):
         y, out_y = geometry.pairs(0, i)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,11 +12,12 @@ from scipy.sparse import csr_array, diags_array, eye_array
 
 from snn_fusion.errors import BadInput
 from snn_fusion.targets.linear import LINEAR, as_matrix
+from snn_fusion.targets.memory import check_synapses
+from snn_fusion.targets.nir_nodes import NEURON_FIELDS, check_node, check_shape
 
 NEURONS = (nir.LIF, nir.CubaLIF, nir.LI, nir.CubaLI, nir.IF, nir.I, nir.Threshold)
 SUPPORTED = (*NEURONS, *LINEAR, nir.Delay, nir.Input, nir.Output, nir.NIRGraph)
 Shape = tuple[int, ...]
-MOST_CHANNELS = 10_000_000  # of an input or a layer
 
 
 class Passage:
@@ -41,11 +41,19 @@ class Reader:
     def __init__(self, where: str, graph: nir.NIRGraph, dt: float) -> None:
         self.where, self.dt = where, dt
         self.nodes, self.edges = _flatten(where, graph)
+        for name, node in self.nodes.items():
+            if not isinstance(node, Passage):
+                check_node(f"{where}: {name}", node)
         self.before: dict[str, list[str]] = {name: [] for name in self.nodes}
         for a, b in self.edges:
             for end in (a, b):
                 if end not in self.nodes:
-                    raise BadInput(f"{where}: edge {a} -> {b}", f"there is no node {end}", "mend the graph")
+                    raise BadInput(
+                        f"{where}: edge {a} -> {b}", f"there is no node {end}", "remove the edge, or add the node"
+                    )
+            if a in self.before[b]:
+                found = "is listed twice, and would count twice"
+                raise BadInput(f"{where}: edge {a} -> {b}", found, "list it once, or double the weights")
             self.before[b].append(a)
         self.known: dict[str, list[Path]] = {}
         self.busy: list[str] = []
@@ -56,15 +64,13 @@ class Reader:
         if name not in self.shapes:
             node = self.nodes[name]
             if isinstance(node, nir.Input):
-                self.shapes[name] = tuple(int(n) for n in node.input_type["input"])
+                self.shapes[name] = check_shape(f"{self.where}: {name}", node.input_type["input"])
             else:
-                own = np.broadcast_shapes(*(np.shape(getattr(node, field)) for field in _fields(node)))
+                own = np.broadcast_shapes(*(np.shape(getattr(node, f)) for f in NEURON_FIELDS if _has(node, f)))
                 self.shapes[name] = own  # while what arrives is looked for, which may come from here
                 if int(np.prod(own)) == 1:
                     self.shapes[name] = self._arriving(name) or (1,)
-            if math.prod(self.shapes[name]) > MOST_CHANNELS:
-                found = f"declares shape {list(self.shapes[name])}"
-                raise BadInput(f"{self.where}: {name}", found, f"at most {MOST_CHANNELS:,} channels are read")
+            check_shape(f"{self.where}: {name}", self.shapes[name] or (1,))
         return self.shapes[name]
 
     def _arriving(self, name: str) -> Shape | None:
@@ -106,6 +112,8 @@ class Reader:
         if isinstance(node, nir.Delay):
             return _delayed(where, node, path, self.dt)
         matrix, bias, shape = as_matrix(where, node, path.shape)
+        check_shape(where, shape)
+        check_synapses(where, _most(path.matrix, matrix), f"{matrix.shape[0]:,} by {matrix.shape[1]:,}")
         carried = path.bias @ matrix + (bias if bias is not None and first else 0)
         return [Path(path.source, csr_array(path.matrix @ matrix), path.delay, carried, shape)]
 
@@ -157,7 +165,12 @@ def _flatten(where: str, graph: nir.NIRGraph, prefix: str = "") -> tuple[dict[st
     return nodes, edges
 
 
-def _fields(node: Any) -> list[str]:
-    """Names of a neuron's parameters."""
-    names = ("tau", "tau_mem", "tau_syn", "r", "v_leak", "v_threshold", "v_reset", "w_in", "threshold")
-    return [name for name in names if getattr(node, name, None) is not None]
+def _has(node: Any, field: str) -> bool:
+    return getattr(node, field, None) is not None
+
+
+def _most(one: Any, other: Any) -> int:
+    """Values that the product of two sparse matrices can have at most."""
+    rows = np.diff(csr_array(other).indptr)
+    each = int(rows[csr_array(one).indices].sum(dtype=np.int64))
+    return int(min(each, one.shape[0] * other.shape[1]))

@@ -81,6 +81,7 @@ class Program:
     dt: float
     reset: Reset
     reset_delay: int
+    notes: tuple[str, ...] = ()  # what to say where a chip refuses it
 
     def __iter__(self) -> Iterator[Population]:
         return iter(self.populations)

@@ -12,9 +12,9 @@ from snn_fusion.targets.populations import Program
 
 PERIODS = (4, 6, 10, 20, 50, 100, 200, 500)  # mean steps between the spikes of a channel
 VOLLEY = 0.2  # share of channels that spike together: the densest step that short recordings have
-STEPS, FEWEST = 1000, 200  # of a train; fewer where the network is large
-WORK = 5_000_000  # neurons times steps of all trains, if the network is not too large for one of each kind
-MOST_ALIKE = 32  # trains of a kind and period
+STEPS, FEWEST = 1000, 50  # of a train; fewer where the network is large
+WORK = 10_000_000  # neurons times steps of all trains, if the network is not too large for one of each kind
+MOST_ALIKE = 24  # trains of a kind and period
 
 
 def trains(program: Program) -> dict[str, Array]:
@@ -24,7 +24,7 @@ def trains(program: Program) -> dict[str, Array]:
     together, in half of the steps that are a period apart.
     """
     neurons = max(1, sum(one.size for one in program))
-    steps = min(STEPS, max(FEWEST, WORK // neurons))
+    steps = min(STEPS, max(FEWEST, WORK // (3 * len(PERIODS) * neurons)))
     alike = min(MOST_ALIKE, max(1, WORK // (3 * len(PERIODS) * steps * neurons)))
     rng, found = np.random.default_rng(1), {}
     for name, size in program.inputs.items():

@@ -120,7 +120,7 @@ def _epoch(
         loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
         total, right = total + loss.item(), right + float((answer[:, -1].argmax(1) == labels).float().mean())
-        report(epoch - 1, (i + 1) / BATCHES, {"loss": total / (i + 1), "accuracy": right / (i + 1)})
+        report(epoch, (i + 1) / BATCHES, {"loss": total / (i + 1), "accuracy": right / (i + 1)})
     return total / BATCHES
 
 

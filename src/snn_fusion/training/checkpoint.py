@@ -18,7 +18,8 @@ from snn_fusion.workspace import write_atomic
 
 @dataclass
 class Progress:
-    """What a run needs beside weights and optimiser to go on: the epochs done, and the best one's weights."""
+    """What a run needs beside weights and optimiser to go on: the epochs done, the best one (counted from 1; 0:
+    none yet) and its weights."""
 
     history: list[dict[str, float]]
     best_epoch: int

@@ -44,6 +44,7 @@ def fit(
 
     After each epoch the state goes to `checkpoint`; if that exists, training goes on from there and ends with the
     same weights as an uninterrupted run. `report(epoch, share of the epoch, numbers)` is called after every batch.
+    Epochs count from 1, here and wherever one is named.
     The processes of a `team` share every batch; its leader validates and writes.
 
     Raises TrainingStopped at a loss that is not finite, or a dead or saturated layer.
@@ -54,11 +55,9 @@ def fit(
     if progress is None:
         first = epoch_samples(data, params, 0).part(slice(params.training.batch))
         network.scale_to(data.spikes(first), len(first), network.params.threshold)
-        progress = Progress([], -1, math.inf, _copy(network))
-    while (
-        progress.epochs < params.training.epochs and progress.epochs - progress.best_epoch <= params.training.patience
-    ):
-        epoch = progress.epochs
+        progress = Progress([], 0, math.inf, _copy(network))
+    while progress.epochs < params.training.epochs and progress.epochs - progress.best_epoch < params.training.patience:
+        epoch = progress.epochs + 1
         numbers = _train_epoch(network, data, params, optimiser, epoch, report, team)
         _round(network)
         numbers |= team.tell(validate(network, data) if team.leads else None)
@@ -95,7 +94,7 @@ def _train_epoch(
     report: Report,
     team: Team = ALONE,
 ) -> dict[str, float]:
-    samples = epoch_samples(data, params, epoch)
+    samples = epoch_samples(data, params, epoch - 1)
     total, correct, done = 0.0, 0.0, 0
     fired: dict[str, list[float]] = {}
     network.train()
@@ -103,7 +102,7 @@ def _train_epoch(
     for whole in batches(samples, params.training.batch):
         batch, weight = whole.part(team.share(len(whole))), team.weight(len(whole))
         for group in optimiser.param_groups:
-            group["lr"] = group["full_lr"] * _schedule(epoch + done / len(samples), params.training.epochs)
+            group["lr"] = group["full_lr"] * _schedule(epoch - 1 + done / len(samples), params.training.epochs)
         potential, spikes = model(data.spikes(batch), len(batch))
         labels = torch.from_numpy(batch.label)
         loss = loss_of(potential, labels) * weight

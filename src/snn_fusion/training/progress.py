@@ -26,11 +26,11 @@ def training_progress(epochs: int) -> Iterator[Callable[[int, float, dict[str, f
         task = bar.add_task("train", total=epochs, epoch=1, numbers="")
 
         def report(epoch: int, share: float, numbers: dict[str, float]) -> None:
-            bar.update(task, completed=epoch + share, epoch=epoch + 1, numbers=_words(numbers))
+            bar.update(task, completed=epoch - 1 + share, epoch=epoch, numbers=_words(numbers))
             if "val_loss" in numbers:
                 seconds = time.monotonic() - started
                 console.print(
-                    f"epoch {epoch + 1}/{epochs}  {_words(numbers)}  [dim]{seconds:.0f} s[/]",
+                    f"epoch {epoch}/{epochs}  {_words(numbers)}  [dim]{seconds:.0f} s[/]",
                     highlight=False,
                     soft_wrap=True,
                 )

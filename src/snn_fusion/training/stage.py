@@ -62,7 +62,7 @@ def _lead(params: Params, ws: Workspace, inputs: dict[str, str], checkpoint: Pat
         save_graph(out / "graph", network, framed(params, ws), data.classes, provenance)
         (out / "history.csv").write_text(_table(progress.history))
         shutil.copyfile(checkpoint, out / "checkpoint.safetensors")
-        best = progress.history[progress.best_epoch]
+        best = progress.history[progress.best_epoch - 1]
         result = {
             "epochs": progress.epochs,
             "best_epoch": progress.best_epoch,

@@ -90,7 +90,7 @@ def tune(graph: Graph, params: Params, data: TrainingData, report: Report, epoch
         total += loss.item()
         right += float((logits.argmax(1) == lesson.labels).float().mean())
         done = lesson.batch + 1
-        report(lesson.epoch, done / lesson.batches, {"loss": total / done, "accuracy": right / done})
+        report(lesson.epoch + 1, done / lesson.batches, {"loss": total / done, "accuracy": right / done})
     network.load_state_dict(mean.module.state_dict())
     return network.program(how.window * graph.encoding.step_ms / 1000)
 
