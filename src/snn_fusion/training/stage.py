@@ -5,22 +5,20 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from snn_fusion.config import Params
 from snn_fusion.data.manifest import DATA_SET, read_manifest
 from snn_fusion.data.recording import SENSES
-from snn_fusion.encoding.encoder import inputs as input_channels
-from snn_fusion.encoding.store import SpikeStore
-from snn_fusion.network.fusion import FusionNetwork
-from snn_fusion.network.graph import initial_generator, load_graph, save_graph
-from snn_fusion.training.batches import TrainingData, training_data
-from snn_fusion.training.loop import fit
-from snn_fusion.training.progress import training_progress
-from snn_fusion.training.team import Team, team
 from snn_fusion.workspace import Workspace, code_digest, digest, git_commit, remove_tree
+
+if TYPE_CHECKING:  # they import torch, which takes seconds that a stage with nothing to do does not need
+    from snn_fusion.network.fusion import FusionNetwork
+    from snn_fusion.training.batches import TrainingData
+    from snn_fusion.training.team import Team
 
 CODE = ("data", "encoding", "network", "training")
 
@@ -33,6 +31,12 @@ def train(params: Params, ws: Workspace) -> dict[str, Any]:
     """
     inputs = training_inputs(params, ws)
     checkpoint = ws.path("checkpoints", digest(inputs)[:16], "checkpoint.safetensors")
+    alone = os.environ.get("WORLD_SIZE", "1") == "1"  # a team has to agree on it
+    if alone and (done := ws.finished("trained", inputs)) is not None:
+        remove_tree(checkpoint.parent)
+        return done
+    from snn_fusion.training.loop import fit
+    from snn_fusion.training.team import team
 
     with team() as group:
         if not group.leads:
@@ -44,6 +48,10 @@ def train(params: Params, ws: Workspace) -> dict[str, Any]:
 
 
 def _lead(params: Params, ws: Workspace, inputs: dict[str, str], checkpoint: Path, group: Team) -> dict[str, Any]:
+    from snn_fusion.network.graph import load_graph, save_graph
+    from snn_fusion.training.loop import fit
+    from snn_fusion.training.progress import training_progress
+
     def work(out: Path) -> dict[str, Any]:
         group.tell(True)
         data = read_training_data(params, ws)
@@ -85,6 +93,10 @@ def training_inputs(params: Params, ws: Workspace) -> dict[str, str]:
 
 def new_network(params: Params, data: TrainingData) -> FusionNetwork:
     """The network before training, its weights drawn from the seed."""
+    from snn_fusion.encoding.encoder import inputs as input_channels
+    from snn_fusion.network.fusion import FusionNetwork
+    from snn_fusion.network.graph import initial_generator
+
     sizes = {sense: input_channels(params.encoding, sense) for sense in data.senses}
     slope, generator = params.training.surrogate_slope, initial_generator(params.seed)
     return FusionNetwork(sizes, len(data.classes), params.network, slope, generator)
@@ -92,6 +104,9 @@ def new_network(params: Params, data: TrainingData) -> FusionNetwork:
 
 def read_training_data(params: Params, ws: Workspace) -> TrainingData:
     """The training split of the workspace's encoded recordings."""
+    from snn_fusion.encoding.store import SpikeStore
+    from snn_fusion.training.batches import training_data
+
     stores = {sense: SpikeStore.open(ws.path("encoded", f"{sense}.arrow")) for sense in SENSES}
     joined = read_manifest(ws.path("validated", "joined.parquet"))
     single = read_manifest(ws.path("validated", "recordings.parquet"))
