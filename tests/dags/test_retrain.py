@@ -51,9 +51,9 @@ def record(event: str, logger: str = "airflow.sdk.definitions.dag", **more: Any)
     return json.dumps({"event": event, "level": "info", "logger": logger, **more})
 
 
-def stage_lines(name: str, *printed: str, exit_code: int = 0) -> list[str]:
+def stage_lines(name: str, *printed: str, exit_code: int = 0, state: str = "") -> list[str]:
     """What `airflow dags test` prints while one task runs."""
-    state = "success" if exit_code == 0 else "failed"
+    state = state or ("success" if exit_code == 0 else "failed")
     return [
         record(f"[DAG TEST] starting task_id={name} map_index=-1"),
         record("Tmp dir root location: /tmp", HOOK),
@@ -257,3 +257,24 @@ def test_wrong_parameters_stop_the_run_before_anything_starts(calls: Path, tmp_p
     assert done.returncode == 2
     assert "data: missing" in done.stderr
     assert calls.read_text() == ""
+
+
+def test_connections_variables_and_secrets_backends_are_passed_on(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from snn_fusion.registry.embedded_airflow import environment
+
+    given = {"AIRFLOW_CONN_LAB": "http://lab", "AIRFLOW_VAR_SITE": "b", "AIRFLOW__SECRETS__BACKEND": "x.Y"}
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    assert given.items() <= environment(workspace).items()
+
+
+def test_a_chip_that_is_skipped_takes_its_later_stages_along_in_the_log() -> None:
+    log = DagLog()
+    for line in stage_lines("chip.tune", '{"target": "akida", "unavailable": "left out"}', state="skipped"):
+        log.feed(line.replace("map_index=-1", "map_index=1"))
+    log.close()
+    assert {log.stages[f"{stage} akida"].state for stage in ("tune", "compile", "benchmark")} == {"skipped"}
+    assert log.stages["tune loihi2"].state == log.stages["compare"].state == "not run"
+    assert log.failed is None

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from snn_fusion.data.dataset import apply_split, at_most, join_by_label, select_sources
+from snn_fusion.data.dataset import apply_split, at_most, join_by_label, select_sources, unmatched
 from snn_fusion.data.manifest import Ref, Row
 from snn_fusion.data.recording import SENSES, Sense
 from snn_fusion.errors import BadInput
@@ -137,3 +137,26 @@ def test_synthetic_rows_stand_in_only_where_no_public_source_is_there() -> None:
     assert select_sources([made, row("a")], ["fsdd"]) == [row("a")]
     with pytest.raises(BadInput, match="'nmnist' is not imported"):
         select_sources([made, row("a")], ["fsdd", "nmnist"])
+
+
+def of_source(source: str, n: int = 1) -> Row:
+    return Row(f"{source}/{n}", "1", "train", source, {"audio": Ref(f"{source}/{n}.wav", "", "")})
+
+
+def test_a_pattern_takes_every_imported_source_that_matches_also_later_ones() -> None:
+    rows = [of_source(name) for name in ("fsdd", "lab-1", "lab-2", "label", "synthetic")]
+    assert [row.source for row in select_sources(rows, ["fsdd", "lab-*"])] == ["fsdd", "lab-1", "lab-2"]
+    assert [row.source for row in select_sources(rows, ["lab-[2-9]"])] == ["lab-2"]
+    assert unmatched([row.source for row in rows], ["fsdd", "lab-*", "field-*"]) == ["field-*"]
+
+
+def test_a_pattern_never_takes_what_is_made_up() -> None:
+    rows = [of_source(name) for name in ("fsdd", "synthetic")]
+    assert [row.source for row in select_sources(rows, ["*"])] == ["fsdd"]
+    assert [row.source for row in select_sources(rows, ["*", "synthetic"])] == ["fsdd", "synthetic"]
+
+
+def test_a_pattern_may_match_nothing_yet_but_not_all_of_them() -> None:
+    assert [row.source for row in select_sources([of_source("fsdd")], ["fsdd", "lab-*"])] == ["fsdd"]
+    with pytest.raises(BadInput, match=r"no imported source matches lab-\*, x\? \(imported: fsdd\)"):
+        select_sources([of_source("fsdd")], ["lab-*", "x?"])

@@ -102,8 +102,15 @@ def test_push_wants_what_lies_here_to_be_registered(ready: Workspace, params: Pa
         versioning.push(params, ready)
     put_network(ready, params, seed=0)
     put(ready, "recordings", lambda out: (out / "new.wav").write_bytes(b"new"))
-    with pytest.raises(BadInput, match=r"have changed since they were trained on"):
+    with pytest.raises(BadInput, match=r"lab: no such folder, though the network was trained on it"):
         versioning.push(params, ready)
+
+
+def test_push_takes_no_notice_of_what_was_imported_during_the_run(ready: Workspace, params: Params) -> None:
+    register(params, ready)
+    (ready.path("recordings", "other")).mkdir()
+    (ready.path("recordings", "other", "new.wav")).write_bytes(b"new")
+    assert versioning.push(params, ready)["recordings_md5"]
 
 
 def test_push_logs_the_lock_with_the_run_and_keeps_it_by_data_digest(ready: Workspace, params: Params) -> None:

@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from snn_fusion.benchmark.speakers import recipe
+from snn_fusion.benchmark.stage import split_rows
 from snn_fusion.config import Params, check_params
 from snn_fusion.data.ingest import import_recordings
 from snn_fusion.data.manifest import DATA_SET, read_manifest
@@ -23,7 +25,7 @@ from snn_fusion.encoding.plots import plot_recording
 from snn_fusion.errors import BadInput
 from snn_fusion.validation.report import STYLE
 from snn_fusion.validation.stage import accept_profile, validate
-from snn_fusion.workspace import Workspace
+from snn_fusion.workspace import Workspace, file_digest
 
 Line = dict[str, str]
 
@@ -98,6 +100,26 @@ def test_good_recordings_pass_and_come_joined(made: Path, workspace: Workspace, 
     report = json.loads(workspace.path("validated", "validation.json").read_text())
     assert report["success"] and all(e["success"] for e in report["expectations"])
     assert validate(lab, workspace)["up_to_date"]
+
+
+def test_imports_of_other_sources_and_of_the_same_leave_the_run_alone(
+    made: Path, workspace: Workspace, lab: Params, tmp_path: Path
+) -> None:
+    import_lab(made, workspace, lab, tmp_path)
+    validate(lab, workspace)
+    made_from, rows = workspace.stamp("validated"), split_rows(workspace)
+    import_recordings(lab, workspace, source=shutil.copytree(made, tmp_path / "other"))
+    assert validate(lab, workspace)["up_to_date"]  # nothing that it uses has changed
+    again = tmp_path / "again"
+    again.mkdir()
+    import_lab(made, workspace, lab, again, lambda folder, lines: silence(folder / lines[0]["audio"]))
+    recorded = recipe(lab, workspace)["recordings"]
+    assert recorded == made_from["inputs"]["recordings"]
+    for row in rows:  # what evaluate and benchmark read
+        for ref in row.senses.values():
+            assert file_digest(workspace.path("recordings", ref.path)) == ref.sha256
+    assert not validate(lab, workspace)["up_to_date"]  # the next run takes them up
+    assert recipe(lab, workspace)["recordings"] != recorded
 
 
 def test_a_recording_of_a_source_that_is_not_in_use_is_told_from_a_missing_one(

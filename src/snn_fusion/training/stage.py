@@ -5,27 +5,22 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from snn_fusion.config import EncodingParams, Params
 from snn_fusion.data.manifest import DATA_SET, Row, read_manifest
 from snn_fusion.data.recording import SENSES
-from snn_fusion.encoding.encoder import inputs as input_channels
-from snn_fusion.encoding.frame import with_frame
-from snn_fusion.encoding.store import SpikeStore
-from snn_fusion.network.fusion import FusionNetwork
-from snn_fusion.network.graph import initial_generator, load_graph, save_graph
-from snn_fusion.network.trained_on import KEY as RECORDINGS
-from snn_fusion.network.trained_on import write_trained_on
-from snn_fusion.training.batches import MISSING, TrainingData, training_data
-from snn_fusion.training.loop import fit
-from snn_fusion.training.progress import training_progress
-from snn_fusion.training.team import Team, team
 from snn_fusion.workspace import Workspace, code_digest, digest, git_commit, remove_tree
+
+if TYPE_CHECKING:  # they import torch, which takes seconds that a stage with nothing to do does not need
+    from snn_fusion.network.fusion import FusionNetwork
+    from snn_fusion.training.batches import TrainingData
+    from snn_fusion.training.team import Team
 
 CODE = ("data", "encoding", "network", "training")
 
@@ -38,6 +33,12 @@ def train(params: Params, ws: Workspace) -> dict[str, Any]:
     """
     inputs = training_inputs(params, ws)
     checkpoint = ws.path("checkpoints", digest(inputs)[:16], "checkpoint.safetensors")
+    alone = os.environ.get("WORLD_SIZE", "1") == "1"  # a team has to agree on it
+    if alone and (done := ws.finished("trained", inputs)) is not None:
+        remove_tree(checkpoint.parent)
+        return done
+    from snn_fusion.training.loop import fit
+    from snn_fusion.training.team import team
 
     with team() as group:
         if not group.leads:
@@ -49,6 +50,12 @@ def train(params: Params, ws: Workspace) -> dict[str, Any]:
 
 
 def _lead(params: Params, ws: Workspace, inputs: dict[str, str], checkpoint: Path, group: Team) -> dict[str, Any]:
+    from snn_fusion.network.graph import load_graph, save_graph
+    from snn_fusion.network.trained_on import KEY as RECORDINGS
+    from snn_fusion.network.trained_on import write_trained_on
+    from snn_fusion.training.loop import fit
+    from snn_fusion.training.progress import training_progress
+
     def work(out: Path) -> dict[str, Any]:
         group.tell(True)
         data = read_training_data(params, ws)
@@ -82,6 +89,8 @@ def _lead(params: Params, ws: Workspace, inputs: dict[str, str], checkpoint: Pat
 
 def framed(params: Params, ws: Workspace) -> EncodingParams:
     """The encoder's parameters with the camera's frame, as the stage `encode` found it, if it says one."""
+    from snn_fusion.encoding.frame import with_frame
+
     path = ws.path("encoded", "encoding.json")
     encoded = json.loads(path.read_text()) if path.is_file() else {}
     return with_frame(params.encoding, encoded.get("events", {}).get("frame"))
@@ -89,6 +98,8 @@ def framed(params: Params, ws: Workspace) -> EncodingParams:
 
 def used(data: TrainingData) -> dict[str, float | None]:
     """Mean share of the recordings trained on that lies in the network's window, by sense; None for silence alone."""
+    from snn_fusion.training.batches import MISSING
+
     found: dict[str, float | None] = {}
     for sense, rows in data.fit.recording.items():
         share = data.stores[sense].meta["used"][np.unique(rows[rows != MISSING])]
@@ -109,6 +120,10 @@ def training_inputs(params: Params, ws: Workspace) -> dict[str, str]:
 
 def new_network(params: Params, data: TrainingData) -> FusionNetwork:
     """The network before training, its weights drawn from the seed."""
+    from snn_fusion.encoding.encoder import inputs as input_channels
+    from snn_fusion.network.fusion import FusionNetwork
+    from snn_fusion.network.graph import initial_generator
+
     sizes = {sense: input_channels(params.encoding, sense) for sense in data.senses}
     slope, generator = params.training.surrogate_slope, initial_generator(params.seed)
     return FusionNetwork(sizes, len(data.classes), params.network, slope, generator)
@@ -116,6 +131,9 @@ def new_network(params: Params, data: TrainingData) -> FusionNetwork:
 
 def read_training_data(params: Params, ws: Workspace) -> TrainingData:
     """The training split of the workspace's encoded recordings."""
+    from snn_fusion.encoding.store import SpikeStore
+    from snn_fusion.training.batches import training_data
+
     stores = {sense: SpikeStore.open(ws.path("encoded", f"{sense}.arrow")) for sense in SENSES}
     joined = read_manifest(ws.path("validated", "joined.parquet"))
     single = read_manifest(ws.path("validated", "recordings.parquet"))
