@@ -74,9 +74,11 @@ def test_registry_record_locks_bentos_and_data_come_back_from_the_remote_alone(
     assert places and all(uri.startswith(new.root.as_uri()) for uri in places)
 
 
-def test_a_workspace_that_has_a_registry_is_left_alone(ready: Workspace, params: Params, remote: Path) -> None:
-    with pytest.raises(BadInput, match=r"this workspace has a registry already \(restore into an empty workspace"):
-        restore(params, ready)
+def test_a_workspace_that_is_not_empty_is_left_alone(ready: Workspace, params: Params, remote: Path) -> None:
+    for _ in range(2):  # with a registry, and with recordings alone
+        with pytest.raises(BadInput, match=r"this workspace is not empty \(restore into an empty workspace"):
+            restore(params, ready)
+        database(ready).unlink(missing_ok=True)
 
 
 def test_a_remote_without_a_registry_is_named_with_the_remedy(params: Params, remote: Path, tmp_path: Path) -> None:

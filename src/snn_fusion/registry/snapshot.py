@@ -27,6 +27,7 @@ SCHEMA = 1
 FOLDER, TRACKED, FACTS = "registry", "registry.dvc", "snapshot.json"
 # Of the workspace, beside MLflow's store. Nothing here is secret: keys, Airflow and its passwords stay where they are.
 PARTS = ("promotions.jsonl", "reference", "registered", "packaged", "bentoml", "dvc/locks")
+RESTORING = ("dvc", "registry", "restoring")  # there while a restore is at work, or was killed
 HIDDEN = ".hidden"
 STORE = ("mlflow/artifacts", "mlflow/mlflow.db")  # the database last: with it the registry is there
 
@@ -63,14 +64,12 @@ def keep(ws: Workspace, model: str, data_digest: str) -> None:
 def restore(params: Params, ws: Workspace) -> dict[str, Any]:
     """Bring back what the newest `push` to the remote left there: registry, record, locks, Bentos, and that run's data.
 
-    Killed, it can be run again. Raises BadInput if the workspace has a registry already or the remote holds none of
+    Killed, it can be run again. Raises BadInput if the workspace is not empty or the remote holds none of
     this model, SnnFusionError if DVC or the remote fails.
     """
     model = params.registry.model
     with ws.lock("restore"), disk_errors(ws.root):
-        if URI not in os.environ and database(ws).exists():
-            remedy = "restore into an empty workspace: set SNN_FUSION_HOME to a new folder"
-            raise BadInput(database(ws), "this workspace has a registry already", remedy)
+        _check_empty(ws)
         facts, pushed = _fetch(ws, model)
         folder = ws.path("dvc", "registry", FOLDER)
         if (folder / STORE[1]).exists():
@@ -79,6 +78,7 @@ def restore(params: Params, ws: Workspace) -> dict[str, Any]:
         for part in (*PARTS, *STORE):
             _move(folder / part, ws.path(part))
         remove_tree(folder)
+        remove_tree(ws.path(*RESTORING))
     client = connect(ws)
     champion = versions.by_alias(client, model, versions.CHAMPION)
     return {
@@ -89,6 +89,14 @@ def restore(params: Params, ws: Workspace) -> dict[str, Any]:
         "data_digest": facts["data_digest"],
         "lock": str(ws.path("dvc", "locks", facts["data_digest"], "dvc.lock")),
     }
+
+
+def _check_empty(ws: Workspace) -> None:
+    """Nothing that is here is overwritten, but what a killed restore left."""
+    there = [path for path in (database(ws), ws.path("recordings"), ws.path("trained")) if path.exists()]
+    if there and not ws.path(*RESTORING).exists():
+        remedy = "restore into an empty workspace: set SNN_FUSION_HOME to a new folder"
+        raise BadInput(there[0], "this workspace is not empty", remedy)
 
 
 def _fetch(ws: Workspace, model: str) -> tuple[dict[str, Any], str]:
@@ -105,6 +113,7 @@ def _fetch(ws: Workspace, model: str) -> tuple[dict[str, Any], str]:
         write_atomic(project / TRACKED, note["dvc"])
     except (ValueError, KeyError) as error:
         raise BadInput(project / "pointer.json", f"not a pointer to a registry: {error!r}", "push again") from None
+    write_atomic(ws.path(*RESTORING), "")
     dvc(project, "pull", "--quiet", "--force", TRACKED)
     _show(project / FOLDER)
     facts: dict[str, Any] = json.loads((project / FOLDER / FACTS).read_text())
