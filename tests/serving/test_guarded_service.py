@@ -112,3 +112,15 @@ def test_bentoml_itself_names_a_wrong_setting_and_starts_nothing(
     )
     assert done.returncode == 2
     assert message in done.stderr and "Traceback" not in done.stderr
+
+
+def test_a_model_that_cannot_be_served_is_named_and_the_command_ends_with_2(tmp_path: Path) -> None:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("SNN_FUSION_SERVE_")}
+    done = subprocess.run(
+        [sys.executable, "-m", "snn_fusion.serving.parent", "--port", str(free_port())],
+        **{"capture_output": True, "text": True, "timeout": 300},
+        env=kept | {"PYTHONPATH": str(ROOT / "src"), "SNN_FUSION_SERVE_MODEL": "./nowhere"},
+        cwd=tmp_path,
+    )
+    assert done.returncode == 2
+    assert "nowhere" in json.loads(done.stdout.splitlines()[-1])["event"]

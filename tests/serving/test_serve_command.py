@@ -97,10 +97,13 @@ def test_nothing_listens_but_what_it_says_and_a_replaced_process_writes_the_same
             if httpx.get(f"{started.url}/ready", timeout=5).status_code == 200:
                 break
         time.sleep(0.05)
-    lines = [json.loads(line) for line in (started.home / "logs" / f"serve-{port}.log").read_text().splitlines()]
-    ended = [line for line in lines if line["event"] == "the process that answers ended"]
-    assert [line["code"] for line in ended] == [-signal.SIGKILL]
+    log, lines = started.home / "logs" / f"serve-{port}.log", [{"event": ""}]
+    while lines[-1]["event"] != "request" and time.monotonic() < until:  # a thread of the command writes it
+        time.sleep(0.05)
+        lines = [json.loads(line) for line in log.read_text().splitlines()]
     assert lines[-1]["event"] == "request"
+    ended = [line["code"] for line in lines if line["event"] == "the process that answers ended"]
+    assert ended == [-signal.SIGKILL]
     assert listening(command) == {("127.0.0.1", port)}
 
 

@@ -27,10 +27,11 @@ from functools import partial
 os.environ.pop("PROMETHEUS_MULTIPROC_DIR", None)
 
 from snn_fusion.errors import BadInput, SnnFusionError
+from snn_fusion.registry.tracking import TELEMETRY
 from snn_fusion.serving import logs, loopback
 from snn_fusion.serving.guard import configured
 from snn_fusion.serving.logs import log
-from snn_fusion.serving.settings import Settings
+from snn_fusion.serving.settings import Settings, folder_of
 
 LONG_S = 10.0  # one that answered for so long is replaced at once, others after a pause that doubles
 PAUSE_S = (0.25, 30.0)  # the first and the longest
@@ -117,10 +118,14 @@ def end_with_parent(parent: int) -> None:
         os._exit(1)
 
 
-def preload() -> None:
-    """Import what the child needs, so that the next one has it at once."""
-    for name in ("serving.app", "serving.load", "serving.server"):
-        importlib.import_module(f"snn_fusion.{name}")
+def preload(settings: Settings) -> None:
+    """Import what the child needs, so that the next one has it at once: for a registered model MLflow as well."""
+    needed = ["snn_fusion.serving.app", "snn_fusion.serving.load", "snn_fusion.serving.server"]
+    if any(name and not folder_of(name) for name in (settings.model, settings.challenger)):
+        os.environ.setdefault(TELEMETRY, "true")
+        needed += ["mlflow", "mlflow.store.tracking.sqlalchemy_store", "mlflow.store.model_registry.sqlalchemy_store"]
+    for name in needed:
+        importlib.import_module(name)
 
 
 def main() -> int:
@@ -140,7 +145,7 @@ def main() -> int:
         sys.stderr.write(f"error {error}\n")
         return error.exit_code
     logs.setup()
-    preload()
+    preload(settings)
     logs.setup()  # again: what was imported since has loggers too
 
     from snn_fusion.serving.server import work

@@ -13,9 +13,11 @@ import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.server import ServerState
 
+from snn_fusion.errors import BadInput
 from snn_fusion.serving import limits
 from snn_fusion.serving.frames import Frames
 from snn_fusion.serving.listener import bound
+from snn_fusion.serving.model import Model
 from snn_fusion.serving.protocol import Timely
 from snn_fusion.serving.settings import Settings
 
@@ -100,14 +102,28 @@ def _new(connection: object) -> bool:
 
 
 def work(settings: Settings, host: str, port: int, ready: int | None = None) -> int:
-    """Answer until SIGTERM or SIGINT; the exit code. Raises BadInput."""
+    """Answer until SIGTERM or SIGINT; the exit code. Raises BadInput if it cannot begin."""
     from snn_fusion.serving.app import create
     from snn_fusion.serving.load import challenger, load
 
+    failed: list[BadInput] = []
+
+    def loaded(settings: Settings) -> Model:
+        try:
+            return load(settings)
+        except BadInput as error:
+            failed.append(error)
+            raise
+
     sys.setswitchinterval(SWITCH_S)
     with bound(host, port) as listener:
-        server = Server(create(settings, load, challenger), listener, ready)
+        server = Server(create(settings, loaded, challenger), listener, ready)
         for one in (signal.SIGTERM, signal.SIGINT):  # which uvicorn raises again at its end
             signal.signal(one, lambda *_: None)
-        server.run()
+        try:
+            server.run()
+        except SystemExit:  # all that uvicorn says of a failed start
+            if failed:
+                raise failed[0] from None
+            raise
     return 0
