@@ -153,7 +153,10 @@ def test_summary_says_that_the_champion_stands() -> None:
 
 def test_the_uis_pages_of_model_and_dag_are_shown() -> None:
     shown = pages({"Airflow": "http://a:1", "MLflow": "http://b:2/"}, "digits")
-    assert shown["DAG"] == "http://a:1/dags/retrain" and shown["model"] == "http://b:2/#/models/digits"
+    assert (
+        shown["DAG"] == "http://a:1/dags/retrain"
+        and shown["model"] == "http://b:2/#/models/digits?workflowType=machine_learning"
+    )
     assert "model" not in pages({"Airflow": "http://a:1", "MLflow": "sqlite:///x"}, "digits")
 
 

@@ -103,7 +103,7 @@ def pages(addresses: Mapping[str, str], model: str) -> dict[str, str]:
     """Both UIs, and in them the pages of the DAG and of the registered model; a store that is no server has none."""
     shown = dict(addresses) | {"DAG": f"{addresses['Airflow']}/dags/retrain"}
     if addresses["MLflow"].startswith("http"):
-        shown["model"] = f"{addresses['MLflow'].rstrip('/')}/#/models/{model}"
+        shown["model"] = f"{addresses['MLflow'].rstrip('/')}/#/models/{model}?workflowType=machine_learning"
     return shown
 
 
