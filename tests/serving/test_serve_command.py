@@ -80,8 +80,11 @@ def test_it_says_where_it_listens_once_it_is_ready_and_its_first_answer_compiles
 
 
 def test_its_log_and_its_caches_lie_in_the_workspace(started: Started) -> None:
-    lines = (started.home / "logs" / f"serve-{started.url.rpartition(':')[2]}.log").read_text().splitlines()
-    assert any(json.loads(line)["event"] == "request" for line in lines if line.startswith("{"))
+    log, until = started.home / "logs" / f"serve-{started.url.rpartition(':')[2]}.log", time.monotonic() + 30
+    while not (lines := [line for line in log.read_text().splitlines() if line.startswith("{")]):
+        assert time.monotonic() < until  # another process writes it
+        time.sleep(0.1)
+    assert any(json.loads(line)["event"] == "request" for line in lines)
 
 
 def test_nothing_listens_but_what_it_says_and_a_replaced_process_writes_the_same_log(started: Started) -> None:

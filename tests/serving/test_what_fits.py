@@ -42,7 +42,7 @@ def serving(model: Model, challenger: Model | None = None) -> TestClient:
 def test_a_sense_that_the_network_has_not_is_refused_on_every_route(tmp_path: Path, monkeypatch) -> None:
     given = as_json(recording(1, "audio", "events"))
     with serving(model_of(tmp_path / "graph", "audio", "imu")) as one:
-        monkeypatch.setattr("snn_fusion.serving.session.Stream", None)  # nothing may be encoded
+        monkeypatch.setattr("snn_fusion.encoding.window.Stream", None)  # nothing may be encoded
         for path in ("/v1/predict", "/v1/spikes"):
             answer = one.post(path, json=given)
             assert answer.status_code == 422

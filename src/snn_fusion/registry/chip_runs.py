@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from snn_fusion.registry import versions
-from snn_fusion.registry.seals import ARTEFACT_TAG
+from snn_fusion.registry.seals import ARTEFACT_TAG, GRAPH_TAG
 from snn_fusion.registry.versions import Version
 from snn_fusion.targets.names import TITLES
 from snn_fusion.workspace import Workspace
@@ -48,7 +48,8 @@ def artefacts(client: MlflowClient, version: Version, ws: Workspace, only: str |
     for parent in dict.fromkeys((version.run_id, versions.evaluated(version).run_id)):
         measured = f"tags.`{PARENT}` = '{parent}' and tags.state = 'measured'"
         for run in client.search_runs([experiment], measured + (f" and tags.target = '{only}'" if only else "")):
-            if run.data.tags.get("graph_digest", "") == version.tags.get("graph_digest", ""):
+            own = version.tags.get(GRAPH_TAG)
+            if run.data.tags.get(GRAPH_TAG, own) == own:  # where it is not said, the artefact itself says it
                 last[run.data.tags["target"]] = run
     return {
         target: versions.artefact_folder(version, run.info.run_id, target, run.data.tags.get(ARTEFACT_TAG), ws)
