@@ -25,8 +25,7 @@ from snn_fusion.encoding.encoder import inputs
 from snn_fusion.network.fusion import FusionNetwork
 from snn_fusion.network.graph import initial_generator, load_graph, save_graph
 from snn_fusion.registry import tracking
-from snn_fusion.targets.names import NAMES
-from snn_fusion.targets.tuners import FAMILY
+from snn_fusion.targets.names import FAMILY, NAMES
 from snn_fusion.workspace import Workspace, remove_tree
 
 ROOT = Path(__file__).resolve().parents[2]
