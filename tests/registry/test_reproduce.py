@@ -118,7 +118,8 @@ def test_push_logs_the_lock_with_the_run_and_keeps_it_by_data_digest(ready: Work
     result = versioning.push(params, ready)
     client = connect(ready)
     files = {f.path for f in client.list_artifacts(registered["run_id"], "dvc")}
-    assert files == {"dvc/dvc.lock", "dvc/dvc.yaml", "dvc/params.yaml"}
+    assert files == {f"dvc/{name}" for name in dvc_project.RECORDED}
+    assert {"dvc/dvc.lock", "dvc/dvc.yaml", "dvc/params.yaml", "dvc/dvc-options.yaml"} <= files
     assert Path(result["lock"]) == ready.path("dvc", "locks", registered["data_digest"], "dvc.lock")
     assert find(client, "snn-fusion", "1").tags["recordings_md5"] == result["recordings_md5"]
     assert any(ready.path("dvc", "remote").rglob("*.dir"))

@@ -8,7 +8,6 @@ from typing import Any
 from snn_fusion.config import Params
 from snn_fusion.data.dataset import select_sources
 from snn_fusion.data.imported import Imported, check_there, collect, read_imported
-from snn_fusion.validation.drift import read_profile
 from snn_fusion.workspace import Workspace, code_digest, digest, file_digest, write_atomic
 
 REFERENCE = ("reference", "profile.json")  # training profile of the champion, put there by `accept_profile`
@@ -64,6 +63,8 @@ def accept_profile(ws: Workspace, profile: Path) -> None:
     Called when a model becomes champion, with the profile of the data that it was trained on. Raises BadInput if
     the file is not a profile.
     """
+    from snn_fusion.validation.drift import read_profile
+
     read_profile(profile)
     write_atomic(ws.path(*REFERENCE), profile.read_bytes())
 
