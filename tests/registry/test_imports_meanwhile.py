@@ -39,8 +39,13 @@ SMALL: dict[str, dict[str, Any]] = {
     "network": {"branch": {"audio": 12, "imu": 12}, "joint": 9},
     "training": {"epochs": 1, "batch": 32, "recordings_per_epoch": 64},
 }
+CONFORMED = {  # what the vendor's tool would say, were it here
+    **{"spikes": 0, "potentials": 0, "compared": 10, "words": 0, "words_compared": 0},
+    **{"recordings": 2, "seconds": 0.0, "tool": "none in this test"},
+}
 Stage = Callable[[Params, Workspace], dict[str, Any]]
 CHIP = "loihi2"
+LABELS = "i012"  # the first letters of lines: of the heading, and of the labels that are enough here
 STAGES: dict[str, Stage] = {  # of the run, after `validate`; `package` reads the registry alone
     "encode": encode,
     "train": train,
@@ -68,13 +73,17 @@ def small() -> Params:
 @pytest.fixture
 def begun(workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
     """A run that has validated its recordings: source `lab`."""
-    monkeypatch.setattr("snn_fusion.encoding.cache.worker_pool", ThreadPoolExecutor)  # processes take seconds to start
+    for module in ("encoding.cache", "validation.tables", "validation.plausible", "benchmark.recordings"):
+        monkeypatch.setattr(f"snn_fusion.{module}.worker_pool", ThreadPoolExecutor)  # processes take seconds to start
     for name in ("AKIDA", "SPINNAKER"):
         monkeypatch.setenv(name, "no")
     real = chips.installed
     monkeypatch.setattr(chips, "installed", lambda name: "here" if name == CHIP else real(name))
-    monkeypatch.setattr(chips, "held_to_the_vendor", lambda *_: {"spikes": 0, "tool": "none in this test"})
-    generate(tmp_path / "lab", seed=0, recordings_per_label=8)
+    monkeypatch.setattr(chips, "held_to_the_vendor", lambda *_: dict(CONFORMED))
+    generate(tmp_path / "lab", seed=0, recordings_per_label=10)
+    table = tmp_path / "lab" / "recordings.csv"
+    lines = [line for line in table.read_text().splitlines() if line[0] in LABELS]
+    table.write_text("\n".join(lines) + "\n")
     import_recordings(small(), workspace, source=tmp_path / "lab")
     validate(small(), workspace)
     return workspace
