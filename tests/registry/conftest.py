@@ -18,6 +18,7 @@ import pytest
 from snn_fusion.benchmark.conditions import CONDITIONS
 from snn_fusion.config import Params, load_params
 from snn_fusion.data.folder import read_folder
+from snn_fusion.data.imported import SNAPSHOT, Imported, write_files
 from snn_fusion.data.manifest import DATA_SET, Row, write_manifest
 from snn_fusion.data.recording import SENSES
 from snn_fusion.data.synthetic import generate
@@ -25,9 +26,8 @@ from snn_fusion.encoding.encoder import inputs
 from snn_fusion.network.fusion import FusionNetwork
 from snn_fusion.network.graph import initial_generator, load_graph, save_graph
 from snn_fusion.registry import tracking
-from snn_fusion.targets.names import NAMES
-from snn_fusion.targets.tuners import FAMILY
-from snn_fusion.workspace import Workspace, remove_tree
+from snn_fusion.targets.names import FAMILY, NAMES
+from snn_fusion.workspace import Workspace, digest, remove_tree
 
 ROOT = Path(__file__).resolve().parents[2]
 DIGITS = tuple("0123456789")
@@ -102,6 +102,8 @@ def put_data(ws: Workspace, takes: Path, source: str = "lab", labels: Sequence[s
         rows = [_placed(row, source) for row in read_folder(takes)[0] if row.label in labels]
         for name in ("recordings", "joined"):
             write_manifest(out / f"{name}.parquet", rows)
+        used = {f"source:{source}": digest(sorted(row.id for row in rows))}
+        write_files(out / SNAPSHOT, Imported(tuple(rows), (), {source: {"origin": "a test"}}, used), {})
         (out / "validation.html").write_text("<p>fine</p>")
         (out / "profile.json").write_text('{"schema": 1, "senses": {}}')
 

@@ -6,18 +6,19 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from snn_fusion.benchmark.console import Progress, say
 from snn_fusion.benchmark.speakers import STAGE as LEFT_OUT
-from snn_fusion.benchmark.stage import split_rows
 from snn_fusion.config import Params
 from snn_fusion.data.manifest import DATA_SET
 from snn_fusion.errors import BadInput
-from snn_fusion.targets.compile import TARGETS, target
-from snn_fusion.targets.contract import Measurement, Target
+from snn_fusion.targets.names import NAMES, TOOLCHAINS
 from snn_fusion.targets.stage import leave_out, unavailable
 from snn_fusion.workspace import Workspace, code_digest, digest, write_atomic
+
+if TYPE_CHECKING:  # it imports torch, which takes seconds that a stage with nothing to do does not need
+    from snn_fusion.targets.contract import Measurement, Target
 
 SCHEMA = 1
 HERE = "this machine, while it simulated the chip; not the chip's own"
@@ -46,8 +47,10 @@ def _measure(params: Params, ws: Workspace, name: str, out: Path) -> dict[str, A
     from snn_fusion.benchmark.evaluate import TestSet
     from snn_fusion.benchmark.left_out import on_speakers
     from snn_fusion.benchmark.porting import Porting
+    from snn_fusion.benchmark.stage import split_rows
     from snn_fusion.network.graph import load_graph
     from snn_fusion.targets.artefact import load_artefact
+    from snn_fusion.targets.compile import target
 
     compiled = json.loads(ws.path("compiled", name, "compiled.json").read_text())
     graph, artefact = load_graph(ws.path("trained", "graph")), load_artefact(ws.path("compiled", name))
@@ -121,13 +124,14 @@ def compare(params: Params, ws: Workspace) -> dict[str, Any]:
     Writes compared/: targets.json and report.html (the evaluation's, with the page of chips). A target that was not
     measured for the network in the workspace counts as failed.
     """
-    from snn_fusion.benchmark.chip_report import report_with_chips
     from snn_fusion.benchmark.chip_table import table
 
     graph = ws.path("trained", "graph", "digest").read_text().strip()
-    chips = {name: _standing(ws, name, graph) for name in TARGETS}
+    chips = {name: _standing(ws, name, graph) for name in NAMES}
 
     def work(out: Path) -> dict[str, Any]:
+        from snn_fusion.benchmark.chip_report import report_with_chips
+
         verdict = judge(chips, {str(k): why for k, why in params.targets.waived.items()})
         most = params.targets.max_drop
         content = {"schema": SCHEMA, "graph": graph, "max_drop": most, "verdict": verdict, "targets": chips}
@@ -152,7 +156,7 @@ def _standing(ws: Workspace, name: str, graph: str) -> dict[str, Any]:
         return {"state": "unavailable", "why": why}
     file = ws.path("measured", name, "measured.json")
     if not file.exists():
-        without = f"{TARGETS[name].toolchain.upper()}=no in the environment leaves it out"
+        without = f"{TOOLCHAINS[name].upper()}=no in the environment leaves it out"
         return {"state": "failed", "why": f"it was not measured (snn-fusion benchmark --target {name}; {without})"}
     content: dict[str, Any] = json.loads(file.read_text())
     if content["graph"] != graph:

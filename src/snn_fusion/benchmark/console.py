@@ -8,9 +8,7 @@ from typing import TYPE_CHECKING, Self
 from rich import progress as bars
 from rich.console import Console, RenderableType
 
-from snn_fusion.encoding.encoder import encoder_version
-
-if TYPE_CHECKING:  # it imports torch
+if TYPE_CHECKING:
     from snn_fusion.network.graph import Graph
 
 
@@ -48,6 +46,8 @@ def say(what: RenderableType) -> None:
 
 def warn_of_encoder(graph: Graph) -> None:
     """Encoders that changed since a network was trained may give it spikes that it does not know."""
+    from snn_fusion.encoding.encoder import encoder_version  # takes a second, which a stage with nothing to do saves
+
     if graph.meta["encoder"]["version"] != encoder_version():
         text = "the encoders' code has changed since this network was trained: its accuracy may suffer"
         Console(stderr=True).print(text, style="yellow", highlight=False)

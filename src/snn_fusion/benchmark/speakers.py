@@ -16,6 +16,8 @@ from snn_fusion.config import Params
 from snn_fusion.data.imported import SNAPSHOT, lay_out
 from snn_fusion.data.manifest import Row, read_manifest, write_manifest
 from snn_fusion.errors import BadInput
+from snn_fusion.targets.names import epochs_of
+from snn_fusion.targets.stage import unavailable
 from snn_fusion.workspace import STAMP, Workspace, code_digest, digest, remove_tree, write_atomic
 
 if TYPE_CHECKING:
@@ -25,7 +27,7 @@ SCHEMA = 1
 STAGE = "left_out"
 SAID = f"{STAGE}.json"
 CODE = ("data", "validation", "encoding", "network", "training", "benchmark/speakers.py")
-CODE_OF_TARGETS = ("examples.py", "akida", "teacher.py", "tuners.py", "populations.py", "program_file.py")
+CODE_OF_TARGETS = ("examples.py", "akida", "teacher.py", "tuners.py", "names.py", "populations.py", "program_file.py")
 OWN_NETWORK = "akida"  # the family of targets that run a network of their own, taught by the one in hand
 SKIP = {"skipped": "yes"}
 SKIPPED = "skipped; `snn-fusion retrain` measures it, with a training without each speaker in turn"
@@ -138,14 +140,12 @@ def _train(speaker: str, params: Params, place: Workspace, out: Path) -> dict[st
 
 
 def _taught() -> bool:
-    from snn_fusion.targets.stage import unavailable
-
     return unavailable(OWN_NETWORK) is None
 
 
 def _teach(speaker: str, graph: Graph, params: Params, place: Workspace, out: Path) -> None:
     from snn_fusion.targets.program_file import save_program
-    from snn_fusion.targets.tuners import epochs_of, tune_family
+    from snn_fusion.targets.tuners import tune_family
     from snn_fusion.training.progress import training_progress
     from snn_fusion.training.stage import read_training_data
 

@@ -13,7 +13,6 @@ from typing import Any
 from snn_fusion.benchmark.conditions import HARD_CONDITIONS
 from snn_fusion.benchmark.console import Progress, say, warn_of_encoder
 from snn_fusion.config import Params
-from snn_fusion.data.folder import read_folder
 from snn_fusion.data.manifest import DATA_SET, Row, load_together, read_manifest
 from snn_fusion.errors import BadInput, BadRecordings
 from snn_fusion.workspace import Workspace, code_digest, digest, write_atomic
@@ -121,6 +120,8 @@ def split_rows(ws: Workspace) -> list[Row]:
 
 
 def _folder_rows(folder: Path) -> list[Row]:
+    from snn_fusion.data.folder import read_folder
+
     rows, damaged = read_folder(folder)
     if damaged:
         raise BadRecordings(folder, damaged, "mend them, or take them out of the folder")

@@ -11,10 +11,6 @@ from typing import Any
 from snn_fusion.config import Params
 from snn_fusion.data.manifest import DATA_SET, Ref, Row, read_manifest
 from snn_fusion.data.recording import SENSES, Sense
-from snn_fusion.encoding.cache import Job, encode_all
-from snn_fusion.encoding.encoder import channels
-from snn_fusion.encoding.frame import trained_frame, with_frame
-from snn_fusion.encoding.store import write
 from snn_fusion.workspace import Workspace, code_digest, digest
 
 
@@ -30,6 +26,8 @@ def encode(params: Params, ws: Workspace) -> dict[str, Any]:
     }
 
     def work(out: Path) -> dict[str, Any]:
+        from snn_fusion.encoding.frame import trained_frame, with_frame
+
         started = time.monotonic()
         rows = read_manifest(ws.path("validated", "recordings.parquet"))
         code = with_frame(params.encoding, trained_frame(rows, ws.path("recordings")))
@@ -44,6 +42,10 @@ def encode(params: Params, ws: Workspace) -> dict[str, Any]:
 
 def encode_sense(sense: Sense, rows: list[Row], params: Params, ws: Workspace, out: Path) -> dict[str, Any]:
     """Write `<sense>.arrow` into `out`: the rows that have the sense, and the copies of those in the training split."""
+    from snn_fusion.encoding.cache import Job, encode_all  # with numba, which a stage with nothing to do does not need
+    from snn_fusion.encoding.encoder import channels
+    from snn_fusion.encoding.store import write
+
     described = [
         (row, copy)
         for row in rows

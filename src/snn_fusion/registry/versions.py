@@ -142,6 +142,16 @@ def artefact_folder(version: Version, run_id: str, target: str, expected: str | 
     return _fetched(kept, source, version, f"its run {run_id} has no artefact", check)
 
 
+def logged_rates(version: Version, ws: Workspace) -> Path | None:
+    """The file of rates that was registered with a version; None if there is none. Raises Altered."""
+    try:
+        return run_file(version, seals.RATES, ws)
+    except seals.Altered:
+        raise
+    except BadInput:
+        return None  # registered where the training recordings were not at hand
+
+
 def _fetched(kept: Path, source: dict[str, str], version: Version, problem: str, check: Callable[[Path], None]) -> Path:
     """`kept`, which is there whole or not at all: else MLflow's `source` is downloaded. Raises BadInput.
 

@@ -5,10 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from snn_fusion.errors import BadInput
 from snn_fusion.network.graph import Graph
 from snn_fusion.registry import rates, versions
-from snn_fusion.registry.seals import Altered
 from snn_fusion.registry.tracking import connect
 from snn_fusion.serving.compiled import compiled
 from snn_fusion.serving.model import Model, chip_model, float_model
@@ -38,7 +36,7 @@ def named(name: str, arithmetic: str, settings: Settings | None = None) -> Model
         version = versions.find(connect(ws), (settings or Settings()).registered, name)
         folder, name = versions.graph_folder(version, ws), version.number
         evaluation = versions.run_file(versions.evaluated(version), "evaluation.json", ws)
-        logged = logged_rates(version, ws)
+        logged = versions.logged_rates(version, ws)
     else:
         name = folder.name
     if arithmetic == "float":
@@ -47,16 +45,6 @@ def named(name: str, arithmetic: str, settings: Settings | None = None) -> Model
         digest = (folder / "digest").read_text().strip()  # which is held to the graph when that is loaded
         made = chip_model(folder, name, compiled(ws, digest, arithmetic, version), evaluation)
     return replace(made, profile=_profile(made.graph, logged, ws))
-
-
-def logged_rates(version: versions.Version, ws: Workspace) -> Path | None:
-    """The file of rates that was registered with a version; None if there is none."""
-    try:
-        return versions.run_file(version, rates.FILE, ws)
-    except Altered:
-        raise
-    except BadInput:
-        return None  # registered where the training recordings were not at hand
 
 
 def _profile(graph: Graph, logged: Path | None, ws: Workspace) -> Profile | None:

@@ -18,12 +18,11 @@ from snn_fusion.errors import BadInput, SnnFusionError
 from snn_fusion.registry import versions
 from snn_fusion.registry.chip_runs import artefacts
 from snn_fusion.registry.embedded_airflow import program
+from snn_fusion.registry.seals import GRAPH
 from snn_fusion.registry.tracking import connect
 from snn_fusion.registry.versions import Version
-from snn_fusion.serving.load import logged_rates
 from snn_fusion.serving.packaged import seal
 from snn_fusion.serving.requirements import TORCH, needed
-from snn_fusion.serving.serve import GRAPH
 from snn_fusion.workspace import (
     PACKAGE,
     Workspace,
@@ -54,7 +53,7 @@ def package(params: Params, ws: Workspace, name: str) -> dict[str, Any]:
     graph_digest = check_seal(graph, GRAPH, "graph", "train", "register it again")
     if graph_digest != version.tags.get("graph_digest"):
         raise BadInput(graph, f"is not what was registered as {version}", "remove this folder, and it is fetched again")
-    rates = logged_rates(version, ws)
+    rates = versions.logged_rates(version, ws)
     evidence = [versions.run_file(versions.evaluated(version), "evaluation.json", ws), *([rates] if rates else [])]
     lock = project_root() / "requirements.lock"
     compiled = artefacts(client, version, ws)

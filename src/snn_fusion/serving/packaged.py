@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from snn_fusion.errors import BadInput
-from snn_fusion.validation.drift import read_profile
 from snn_fusion.workspace import file_digest
 
 if TYPE_CHECKING:
@@ -39,6 +38,7 @@ def seal(folder: Path, about: dict[str, Any]) -> None:
 def load_package(folder: Path, arithmetic: str) -> Model:
     """The packaged model in this arithmetic. Raises BadInput for a changed file, and for a chip that is not in it."""
     from snn_fusion.serving.model import chip_model, float_model
+    from snn_fusion.validation.drift import read_profile
 
     content = check(folder)
     evaluation, version = folder / "evaluation.json", str(content["version"])

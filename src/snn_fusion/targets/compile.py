@@ -20,6 +20,7 @@ from snn_fusion.targets.artefact import load_artefact, save_artefact
 from snn_fusion.targets.contract import Artefact, Examples, Mapped, Target, dequantised, with_origins
 from snn_fusion.targets.from_nir import program, semantics
 from snn_fusion.targets.loihi2.target import Loihi2
+from snn_fusion.targets.names import check_name
 from snn_fusion.targets.nir_file import read_nir
 from snn_fusion.targets.populations import Program, Reset
 from snn_fusion.targets.program_file import is_program, load_program
@@ -32,9 +33,7 @@ TARGETS: dict[str, Target] = {one.name: one for one in (Loihi2(), Akida("akida",
 
 def target(name: str) -> Target:
     """Raises BadInput listing the targets that there are."""
-    if name not in TARGETS:
-        raise BadInput(f"--target {name}", "there is no such target", f"there are: {', '.join(TARGETS)}")
-    return TARGETS[name]
+    return TARGETS[check_name(name)]
 
 
 def parse_reset(name: str | None) -> Reset | None:

@@ -8,23 +8,16 @@ import time
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from snn_fusion.config import Params
 from snn_fusion.errors import BadInput, SnnFusionError
-from snn_fusion.network.graph import load_graph
-from snn_fusion.targets.agreement import against_reference
-from snn_fusion.targets.artefact import save_artefact
-from snn_fusion.targets.compile import lowered, target
-from snn_fusion.targets.contract import Array, Artefact, Target
-from snn_fusion.targets.examples import example_samples
-from snn_fusion.targets.present import present_samples
-from snn_fusion.targets.program_file import load_program, save_program
+from snn_fusion.targets.names import FAMILY, TOOLCHAINS, check_name, epochs_of
 from snn_fusion.targets.toolchain import ToolchainMissing, installed
-from snn_fusion.targets.tuners import FAMILY, epochs_of, tune_family
-from snn_fusion.training.progress import training_progress
-from snn_fusion.training.stage import read_training_data
 from snn_fusion.workspace import Workspace, code_digest, digest
+
+if TYPE_CHECKING:  # they import torch, which takes seconds that a stage with nothing to do does not need
+    from snn_fusion.targets.contract import Array, Artefact, Target
 
 CONFORMED = 20  # recordings that go through the vendor's tool
 BOARDS = ("SNN_FUSION_LOIHI2", "SNN_FUSION_SPINNAKER_MACHINE")  # with one, conformance is of a board
@@ -32,9 +25,9 @@ CODE = ("targets", "network", "encoding", "training")
 
 
 def unavailable(name: str) -> str | None:
-    """Why a target cannot be used here: its SDK was left out. None if it can."""
+    """Why a target cannot be used here: its SDK was left out. None if it can. Raises BadInput if there is none."""
     try:
-        installed(target(name).toolchain)
+        installed(TOOLCHAINS[check_name(name)])
     except ToolchainMissing as missing:
         return str(missing)
     return None
@@ -53,6 +46,12 @@ def tune(params: Params, ws: Workspace, name: str) -> dict[str, Any]:
         return leave_out(ws, f"tuned/{family}", name, why)
 
     def work(out: Path) -> dict[str, Any]:
+        from snn_fusion.network.graph import load_graph
+        from snn_fusion.targets.program_file import save_program
+        from snn_fusion.targets.tuners import tune_family
+        from snn_fusion.training.progress import training_progress
+        from snn_fusion.training.stage import read_training_data
+
         graph, data = load_graph(ws.path("trained", "graph")), read_training_data(params, ws)
         with training_progress(epochs_of(family, params)) as report:
             made = tune_family(family, graph, params, data, report)
@@ -79,7 +78,7 @@ def compile_(params: Params, ws: Workspace, name: str) -> dict[str, Any]:
     inputs = {
         "tuned": ws.digest(f"tuned/{family}"),
         "code": code_digest(*CODE),
-        "toolchain": installed(target(name).toolchain),
+        "toolchain": installed(TOOLCHAINS[name]),
         "boards": digest([os.environ.get(one, "") for one in BOARDS]),
     }
     lock = f".lock.compiled.{name}"
@@ -87,6 +86,15 @@ def compile_(params: Params, ws: Workspace, name: str) -> dict[str, Any]:
 
 
 def _compile(params: Params, ws: Workspace, name: str, family: str, out: Path) -> dict[str, Any]:
+    from snn_fusion.network.graph import load_graph
+    from snn_fusion.targets.agreement import against_reference
+    from snn_fusion.targets.artefact import save_artefact
+    from snn_fusion.targets.compile import lowered, target
+    from snn_fusion.targets.examples import example_samples
+    from snn_fusion.targets.present import present_samples
+    from snn_fusion.targets.program_file import load_program
+    from snn_fusion.training.stage import read_training_data
+
     if ws.stamp(f"tuned/{family}")["inputs"].get("trained") != ws.digest("trained"):
         where = ws.path("tuned", family)
         raise BadInput(where, "was tuned from another network", f"run `snn-fusion tune --target {family}`")

@@ -14,13 +14,7 @@ from snn_fusion.targets.tune import tune
 from snn_fusion.training.batches import TrainingData
 from snn_fusion.training.loop import Report
 
-FAMILY = {"akida2": "akida"}  # targets whose program another one's tuning makes
 Tuned = dict[str, tuple[Program, dict[str, Any]]]
-
-
-def epochs_of(family: str, params: Params) -> int:
-    """Epochs that a tuning takes: a few for a network that is there, many for one that is made."""
-    return windowed.EPOCHS if family == "akida" else params.targets.epochs
 
 
 def tune_family(family: str, graph: Graph, params: Params, data: TrainingData, report: Report) -> Tuned:

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import chi2
+from scipy.special import chdtri  # the chi-squared distribution's; scipy.stats takes a second to import
 
 from snn_fusion.errors import BadInput
 from snn_fusion.workspace import write_atomic
@@ -86,7 +86,7 @@ def allowed(reference: Bins, n: int, max_drift: float) -> float:
     """The larger of `max_drift` and what chance gives `n` values with probability CHANCE."""
     if not reference.edges or not n or not reference.n:
         return float("inf")
-    return max(max_drift, float(chi2.isf(CHANCE, len(reference.edges))) * (1 / n + 1 / reference.n))
+    return max(max_drift, float(chdtri(len(reference.edges), CHANCE)) * (1 / n + 1 / reference.n))
 
 
 def compare(

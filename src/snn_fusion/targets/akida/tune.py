@@ -21,6 +21,7 @@ from snn_fusion.config import Params
 from snn_fusion.encoding.encoder import channels
 from snn_fusion.network.graph import Graph, initial_generator
 from snn_fusion.targets.akida.collapsed import MOST_WINDOWS, Collapsed
+from snn_fusion.targets.akida.epochs import EPOCHS
 from snn_fusion.targets.akida.present import Presentation, counts, input_name
 from snn_fusion.targets.akida.unroll import unroll
 from snn_fusion.targets.populations import Program
@@ -28,7 +29,6 @@ from snn_fusion.targets.teacher import answers, distance
 from snn_fusion.training.batches import MISSING, Samples, TrainingData, batches, epoch_samples
 from snn_fusion.training.loop import THREADS, Report
 
-EPOCHS = 100
 TAUGHT_EVERY = 3  # batches of which one is taught, since the teacher takes longer than the pupil
 AS_RECORDED = 0.25  # share of the samples without variation: weighs clean recordings against noisy ones
 AHEAD = 4  # batches that are made while one is learned
