@@ -25,9 +25,9 @@ from snn_fusion.targets.agreement import (
 )
 from snn_fusion.targets.compile import TARGETS, compile_graph
 from snn_fusion.targets.contract import Artefact, Outputs
-from snn_fusion.targets.near_threshold import Decisions, decide
+from snn_fusion.targets.near_threshold import Decisions
 from snn_fusion.targets.populations import Connection
-from snn_fusion.targets.reference import Traces, simulate
+from snn_fusion.targets.reference import simulate
 from snn_fusion.targets.trains import trains
 from tests.targets.programs import CASES, FIRST, network, population, readout, spikes
 from tests.targets.test_conformance import PROGRAMS, TAKEN
@@ -50,8 +50,10 @@ def test_every_compile_agrees_with_the_reference_or_is_refused(name: str, case: 
         assert "deviation from the reference" in str(refused) and "--max-deviation" in str(refused)
         assert not (tmp_path / "chip").exists()
         return
-    assert max(share, default=0) <= MOST + 1e-6
     assert max(one or 0 for one in made["reference"]["deviation"].values()) <= MOST
+    if max(share, default=0) > MOST + 1e-6:  # carried on from rounding: said, and never most of the spikes
+        assert "carried on from spike to spike" in str(made["warnings"])
+        assert max(share) < 0.1
 
 
 @pytest.mark.parametrize("name", ["loihi2", "spinnaker"])
@@ -85,7 +87,9 @@ def test_a_layer_that_nothing_makes_spike_is_not_judged_unless_the_chip_spikes()
     found = chip.run(artefact, spikes())
     deviation = against_reference(quiet, artefact, spikes(), lambda *_: found)["deviation"]
     assert deviation == {"a": None, "out": None}
-    with pytest.raises(BadInput, match=r"(?s)a: deviation.*it answers nothing.*out: deviation.*it answers nothing"):
+    with pytest.raises(
+        BadInput, match=r"(?s)a: deviation.*none of the recordings.*out: deviation.*none of the recordings"
+    ):
         refuse_deviation("loihi2", deviation, MOST)
     assert [one.split(":")[0] for one in refuse_deviation("loihi2", deviation, 1.0)] == ["a", "out"]
     found.spikes["a"][0, 0, :3] = 1
@@ -108,15 +112,27 @@ def test_trains_are_long_and_sparse_and_always_the_same() -> None:
     assert trains(large)["in"].shape == (24, 50, 3)  # a network this large gets fewer and shorter ones
 
 
-def test_decisions_close_to_the_threshold_count_only_while_chip_and_reference_are_in_step() -> None:
-    made = network(population("a", Connection("in", csr_array(np.eye(12)[:, :1]))), readout("a", 1))
-    potential = np.array([[0.5, 0.998, 1.002, 0.9999, 0.998]])[..., None]
-    wanted = Traces({"a": potential > 1, "out": potential * 0}, {"a": potential}, {})
-    fires = np.array([[0, 1, 1, 0, 1]])[..., None]  # wrong in step 1, so that what follows says nothing
-    for fired, close, wrong in ((wanted.spikes["a"], 3, 0), (fires, 1, 1)):
-        sums = {"a": Decisions()}
-        decide(made, Outputs({"a": fired, "out": potential * 0}, {}), wanted, sums)
-        assert (sums["a"].close, sums["a"].wrong) == (close, wrong)
+@pytest.mark.parametrize(("reset", "again"), [("zero", 1), ("subtract", 0)])
+def test_decisions_close_to_the_threshold_count_only_while_chip_and_reference_are_in_step(reset, again: int) -> None:
+    one = population("a", Connection("in", csr_array(np.eye(12)[:, :1])))
+    u = np.array([[0.5, 0.998, 1.002, 0.9999, 0.998]])[..., None]  # 0.9999 is closer than rounding
+    wanted, rounded = u > 1, np.full(u.shape, 1e-3)
+    early = np.array([[0, 1, 1, 0, 1]])[..., None]  # wrong in step 1; both spike in step 2
+    for fired, close, wrong in ((wanted, 3, 0), (early, 1 + again, 1 + again)):
+        found = Decisions()
+        found.add(one, reset, fired, wanted, u, rounded)
+        assert (found.close, found.wrong) == (close, wrong)
+    memoryless = replace(one, decay=np.zeros(1))
+    found.add(memoryless, "zero", early, wanted, u, rounded)
+    assert (found.close, found.wrong) == (1 + again + 3, 1 + again + 2)
+
+
+def test_rounding_excuses_no_more_than_a_64th_of_the_threshold() -> None:
+    one = population("a", Connection("in", csr_array(np.eye(12)[:, :1])))
+    u = np.array([[[0.99], [0.98]]])  # (1, 2, 1)
+    found = Decisions()
+    found.add(replace(one, decay=np.zeros(1)), "zero", u > 0, u > 1, u, np.full(u.shape, 0.5))
+    assert (found.close, found.wrong) == (1, 1)
 
 
 def test_recordings_that_do_not_fit_into_memory_together_are_run_one_after_the_other(monkeypatch) -> None:
@@ -138,11 +154,21 @@ def test_layers_beyond_the_limit_are_all_named_with_what_helps() -> None:
     with pytest.raises(
         BadInput, match=r"(?s)loihi2: does not run.*a: deviation.*0.006 \(at most 0.005\).*out.*0.5"
     ) as no:
-        refuse_deviation("loihi2", deviation, MOST)
+        refuse_deviation("loihi2", deviation, MOST, {})
     assert "  b:" not in str(no.value) and "--examples" in str(no.value) and "0011" in str(no.value)
     assert refuse_deviation("loihi2", deviation, 0.5) == []
     with pytest.raises(BadInput, match="b: deviation"):
         refuse_deviation("loihi2", deviation, float("nan"))
+
+
+def test_what_a_whole_network_carries_on_is_warned_of_and_refused_where_it_is_half_of_the_answer() -> None:
+    alone = {"a": 0.0, "b": 0.001}
+    assert refuse_deviation("loihi2", alone, MOST, {"a": 0.001, "b": MOST}) == []
+    (said,) = refuse_deviation("loihi2", alone, MOST, {"a": 0.001, "b": 0.04})
+    assert said.startswith("b: deviation") and "0.04" in said and "examples" in said
+    with pytest.raises(BadInput, match=r"b: deviation .*0\.6 \(at most 0\.5\)"):
+        refuse_deviation("loihi2", alone, MOST, {"a": 0.001, "b": 0.6})
+    assert len(refuse_deviation("loihi2", alone, 1.0, {"a": 2.0, "b": 0.6})) == 1
 
 
 def test_drawn_recordings_are_spikes_at_several_rates_and_always_the_same() -> None:

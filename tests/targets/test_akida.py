@@ -194,9 +194,9 @@ FAR = Connection("x", weights(30, 20), 3)
 @pytest.mark.parametrize(
     ("version", "program", "message"),
     [
-        (1, changed(decay=np.full(20, 0.9)), r"a: decay: 0\.9 .*no memory; tune"),
+        (1, changed(decay=np.full(20, 0.9)), r"a: decay: 0\.9 .*no memory"),
         (2, changed(current_decay=np.full(20, 0.5)), r"a: current_decay: 0\.5"),
-        (1, changed(incoming=(FAR,)), r"delay from x: 3 \(0: version 1 has no time; unroll"),
+        (1, changed(incoming=(FAR,)), r"delay from x: 3 \(0: version 1 has no delays; akida2"),
         (2, changed(incoming=(replace(FAR, delay=10),)), r"delay from x: 10 \(0 \.\.\. 9"),
         (1, changed(levels=7, step=np.ones(20)), r"levels of a neuron: 7 \(1, 3, 15\)"),
         (2, changed(levels=200, step=np.ones(20)), r"200 \(1 \.\.\. 127\)"),

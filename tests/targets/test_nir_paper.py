@@ -57,7 +57,7 @@ def test_a_bias_that_runs_in_silence_is_found_by_the_agreement_check(neuron: Pat
     made, _ = read_program(neuron, 1e-4, "zero", 0)
     artefact = Loihi2().lower(made)
     drifting = replace(artefact, arrays={**artefact.arrays, "1.bias_mant": np.array([32], np.int32)})
-    found = against_drawn(made, drifting, TARGETS["loihi2"].run)
+    found = against_drawn(made, drifting, TARGETS["loihi2"])
     assert found["decisions"]["wrong"] > 10
     with pytest.raises(BadInput, match="1: deviation from the reference"):
         refuse_deviation("loihi2", found["deviation"], MOST)

@@ -125,7 +125,10 @@ def _check_fidelity(params: Params, ws: Workspace) -> None:
         lines = "\n".join(
             f"  {name}: {why}" for name, why in verdict["problems"].items() if name not in verdict["waived"]
         )
-        remedy = "mend the target and run its stages, or waive it in params.yaml: targets.waived: {TARGET: why}"
+        remedy = (
+            "fix what is named and run the target's `tune`, `compile` and `benchmark`, then `compare`, again; "
+            "or waive the target in params.yaml: targets.waived: {TARGET: reason}"
+        )
         raise BadInput(path, f"the fidelity gate does not let this network be registered:\n{lines}\n", remedy)
 
 

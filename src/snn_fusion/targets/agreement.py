@@ -8,13 +8,14 @@ it is what the chip leaves unexplained of that.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from snn_fusion.targets.contract import Array, Artefact, Outputs, Violation, refuse
-from snn_fusion.targets.near_threshold import Decisions, decide
+from snn_fusion.targets.alone import alone, inputs_of, moves
+from snn_fusion.targets.contract import Array, Artefact, Outputs, Target, Violation, refuse
+from snn_fusion.targets.near_threshold import Decisions
 from snn_fusion.targets.populations import Program
 from snn_fusion.targets.reference import simulate
 from snn_fusion.targets.trains import trains
@@ -23,6 +24,7 @@ MOST = 0.005  # deviation of a layer up to which it agrees; docs/adr/0014
 # Share of channels that spike in a step, by recording: those of our own encoders are between 0.03 and 0.14.
 RATES = (0.01, 0.02, 0.03, 0.05, 0.08, 0.1, 0.15, 0.2)
 DENSER = (0.2, 0.4, 0.7, 1.0)  # for layers that answer none of those
+CARRIED = 100.0  # times as much may a whole network deviate on drawn recordings, if each layer by itself agrees
 EACH, STEPS, LONGER = 8, 50, 400  # recordings of a rate, and steps of each: a small network has few spikes in one
 ENOUGH = 200  # spikes of a layer; of fewer, a single one that differs would say more than it can
 AT_ONCE = 20_000_000  # neurons times steps that are run together: some hundred MB
@@ -56,32 +58,66 @@ class Sums:
         return round(self.error / varies, 6) if self.high > self.low and varies > 0 else None
 
 
-def against_drawn(program: Program, artefact: Artefact, run: Run) -> dict[str, Any]:
+def against_drawn(program: Program, artefact: Artefact, chip: Target) -> dict[str, Any]:
     """As `against_reference`, of recordings that are drawn: short ones, denser ones for layers that answer none of
     these, and long and sparse trains.
 
-    A readout deviates as it does in the worse of short ones and trains; a spiking layer as it does in the short ones,
-    or by its wrong `decisions` close to the threshold in the trains. (Trains return to the same few states, so that the
-    share of spikes that differ there says how often such a state came by.)
+    `deviation` is that of each layer by itself, on the spikes that the reference sends it: the higher of the energy of
+    its error, as far as the chip's stated resolution does not explain it, and of the share of wrong `decisions` close
+    to the threshold. `carried` is that of the whole network, in which each difference moves others, on the short ones.
     """
-    found = against_reference(program, artefact, drawn(program.inputs), run)
-    if None in found["deviation"].values():
-        more = against_reference(program, artefact, drawn(program.inputs, DENSER, LONGER), run)
-        known = {name: one for name, one in found["deviation"].items() if one is not None}
-        counts = {key: found[key] + more[key] for key in ("spikes", "differ", "recordings")}
-        found = {"deviation": {**more["deviation"], **known}, **counts}
-    decisions = {one.name: Decisions() for one in program if one.spikes}
-    long = against_reference(program, artefact, trains(program), run, decisions)
-    deviation = {}
-    for name, one in found["deviation"].items():
-        by_spikes = one is not None and name in decisions
-        deviation[name] = _higher(one, decisions[name].share() if by_spikes else long["deviation"][name])
-    close, wrong = (sum(getattr(one, key) for one in decisions.values()) for key in ("close", "wrong"))
-    return {**found, "deviation": deviation, "decisions": {"close": close, "wrong": wrong}}
+    short = drawn(program.inputs)
+    found = against_reference(program, artefact, short, chip.run)
+    layers = {one.name: Layer() for one in program}
+    each_alone(program, artefact, short, chip, layers)
+    carried = found["deviation"]
+    if None in carried.values():
+        dense = drawn(program.inputs, DENSER, LONGER)
+        more = against_reference(program, artefact, dense, chip.run)
+        carried = {name: more["deviation"][name] if one is None else one for name, one in carried.items()}
+        found |= {key: found[key] + more[key] for key in ("spikes", "differ", "recordings")}
+        each_alone(program, artefact, dense, chip, layers)
+    each_alone(program, artefact, trains(program), chip, layers)
+    deviation = {one.name: layers[one.name].deviation(one.spikes, carried[one.name]) for one in program}
+    close, wrong = (sum(getattr(one.decisions, key) for one in layers.values()) for key in ("close", "wrong"))
+    decided = {"decisions": {"close": close, "wrong": wrong}}
+    return {**found, "deviation": deviation, "carried": carried, **decided}
 
 
-def _higher(one: float | None, other: float | None) -> float | None:
-    return max((value for value in (one, other) if value is not None), default=None)
+@dataclass
+class Layer:
+    """What a layer does by itself: its error, and its decisions close to the threshold."""
+
+    sums: Sums = field(default_factory=Sums)
+    decisions: Decisions = field(default_factory=Decisions)
+
+    def deviation(self, spikes: bool, carried: float | None) -> float | None:
+        """The higher of the two; None where the layer answered nothing that was run, as `carried` says."""
+        if carried is None:
+            return None
+        both = (self.sums.deviation(spikes), self.decisions.share() if spikes else None)
+        return max((one for one in both if one is not None), default=0.0)
+
+
+def each_alone(
+    program: Program, artefact: Artefact, recordings: Mapping[str, Array], chip: Target, layers: Mapping[str, Layer]
+) -> None:
+    """Add to `layers` what each of them makes of what the reference sends it."""
+    numbers = chip.rounded(program, artefact)
+    for part in _parts(program, recordings):
+        wanted = simulate(program, part)
+        sent = {**part, **wanted.spikes}
+        for one in program:
+            layer = alone(artefact, one.name)
+            found = chip.run(layer, inputs_of(layer, one.name, sent))
+            mine, right, u = layers[one.name], wanted.spikes[one.name], wanted.potential[one.name]
+            if not one.spikes:
+                mine.sums.add(found.potential[one.name] / layer.meta["populations"][one.name]["scale"], u)
+                continue
+            moved = moves(one, numbers[one.name], (program.reset, program.reset_delay), sent, right, u)
+            ours = found.spikes[one.name]
+            decides = mine.decisions.add(one, program.reset, ours, right, u, moved)
+            mine.sums.add(np.where(decides, ours, right), right)
 
 
 def drawn(inputs: Mapping[str, int], rates: tuple[float, ...] = RATES, steps: int = STEPS) -> dict[str, Array]:
@@ -99,18 +135,15 @@ def against_reference(
     artefact: Artefact,
     recordings: Mapping[str, Array],
     run: Run,
-    decisions: Mapping[str, Decisions] | None = None,
 ) -> dict[str, Any]:
     """What `run` makes of `recordings`, some at a time, beside the program in floating point.
 
     `deviation` of each layer, None where it cannot be judged, `spikes` of the reference, how many `differ`, and the
-    number of `recordings`. Decisions close to the threshold are added to `decisions`, if given.
+    number of `recordings`.
     """
     sums, spikes, differ = {one.name: Sums() for one in program}, 0, 0
     for part in _parts(program, recordings):
         wanted, found = simulate(program, part), run(artefact, part)
-        if decisions is not None:
-            decide(program, found, wanted, decisions)
         for one in program:
             if one.spikes:
                 ours, right = found.spikes[one.name], wanted.spikes[one.name]
@@ -131,26 +164,42 @@ def _parts(program: Program, recordings: Mapping[str, Array]) -> Iterator[dict[s
         yield {name: one[first : first + together] for name, one in recordings.items()}
 
 
-def refuse_deviation(chip: str, deviation: Mapping[str, float | None], most: float, given: bool = False) -> list[str]:
+def refuse_deviation(
+    chip: str,
+    deviation: Mapping[str, float | None],
+    most: float,
+    carried: Mapping[str, float | None] | None = None,
+) -> list[str]:
     """Raises BadInput naming the layers that deviate by more than `most`, and those of which nobody can say it; with a
-    `most` of 1 nothing is refused, and the latter are warned of. `given`: the recordings were examples."""
-    limit = f"at most {most:g}"
-    said = {name: "unknown: it answers nothing that was run" for name, one in deviation.items() if one is None}
+    `most` of 1 nothing is refused, and the latter are warned of.
+
+    `carried`: what drawn recordings gave for the whole network; more than `most` is warned of, more than CARRIED times
+    that is refused. Without it, `deviation` is that of examples.
+    """
+    said = {name: "unknown: none of the recordings makes it answer" for name, one in deviation.items() if one is None}
     beyond = {name: f"{one:.3g}" for name, one in deviation.items() if one is not None and not one <= most}
+    what = "deviation from the reference"
     found = [
-        Violation(name, "deviation from the reference", limit, what, warning=most >= ALL)
-        for name, what in (beyond | said).items()
+        Violation(name, what, f"at most {most:g}", value, warning=most >= ALL)
+        for name, value in (beyond | said).items()
     ]
+    highest = CARRIED * most
+    for name, one in (carried or {}).items():
+        if one is not None and name not in beyond and not one <= most:
+            far = not one <= highest
+            whole = f"{what}, as differences are carried on from spike to spike"
+            limit = f"at most {highest:g}" if far else f"{most:g}; examples from its use say what it is there"
+            found.append(Violation(name, whole, limit, f"{one:.3g}", warning=not far or most >= ALL))
     problem = "does not run this network as the reference does"
-    refuse(chip, found, problem, _remedy(given, bool(said)))
+    refuse(chip, found, problem, _remedy(carried is None, bool(said)))
     return [str(one) for one in found]
 
 
 def _remedy(given: bool, silent: bool) -> str:
     if not given:
-        what = "give --examples from its use: scales come from them, and it is judged by them"
+        what = "give --examples from its use: scales are then taken from them, and so is the deviation"
     elif silent:
-        what = "give --examples that all layers answer"
+        what = "give --examples to which all layers respond"
     else:
         what = "choose a chip of more bits"
     grid = "train weights and decays on the chip's grid (docs/adr/0011)"

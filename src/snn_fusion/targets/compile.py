@@ -95,10 +95,10 @@ def compile_graph(
     with _noted(made):
         artefact, warnings = lowered(chip, made, examples, meta or {})
         if examples is None:
-            found = against_drawn(made, artefact, chip.run)
+            found = against_drawn(made, artefact, chip)
         else:
             found = against_reference(made, artefact, examples, chip.run)
-        warnings += refuse_deviation(name, found["deviation"], max_deviation, given=examples is not None)
+        warnings += refuse_deviation(name, found["deviation"], max_deviation, found.get("carried"))
     warnings += made.notes
     if isinstance(chip, Mapped):
         warnings += _mapped(chip, artefact)

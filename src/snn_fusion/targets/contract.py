@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from snn_fusion.errors import BadInput
-from snn_fusion.targets.populations import Program
+from snn_fusion.targets.populations import Population, Program
 
 Array = npt.NDArray[Any]
 Provenance = Literal["measured", "vendor_simulated", "emulated", "estimated", "unavailable"]
@@ -71,12 +71,27 @@ class Mismatches:
     words_compared: int = 0
 
 
+@dataclass(frozen=True)
+class Rounded:
+    """A population with the nearest numbers that a chip holds, as the chip's limits state them, and what a state may
+    `lose` beside that in each step, in the network's own unit."""
+
+    population: Population
+    lose: float
+
+
+def nearest(values: npt.NDArray[Any], step: Any) -> npt.NDArray[np.float64]:
+    """The nearest multiples of `step`, which broadcasts."""
+    found: npt.NDArray[np.float64] = np.rint(values / step) * step
+    return found
+
+
 # Recordings to calibrate by, for each input (n, T, channels); without any, bounds are those of the worst case.
 Examples = Mapping[str, Array] | None
 
 
 class Target(Protocol):
-    """The five functions. All are deterministic; none keeps state."""
+    """The six functions. All are deterministic; none keeps state."""
 
     name: str
     toolchain: str  # the folder in toolchains/
@@ -97,6 +112,10 @@ class Target(Protocol):
 
     def conform(self, artefact: Artefact, inputs: Mapping[str, Array]) -> Mismatches:
         """The same inputs through the vendor's own toolchain. Raises ToolchainFailed, ToolchainMissing."""
+
+    def rounded(self, program: Program, artefact: Artefact) -> Mapping[str, Rounded]:
+        """By population: what the chip's stated resolution makes of its numbers, at the artefact's scale. It does not
+        look at the artefact's arrays, which are what is judged by it."""
 
     def profile(self, artefact: Artefact, inputs: Mapping[str, Array], outputs: Outputs) -> Sequence[Measurement]:
         """Resources and activity, each with its provenance."""

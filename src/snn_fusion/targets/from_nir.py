@@ -121,7 +121,7 @@ def _parameters(where: str, node: Any, dt: float, size: int) -> dict[str, npt.ND
     else:
         part = share("tau" if hasattr(node, "tau") else "tau_mem")
         leak = part * (flat(node.v_leak) - start)
-        found |= {"decay": _mended(1 - part, DECAY_GRID), "gain": _mended(flat(node.r) * part, 1), "constant": leak}
+        found |= {"decay": _on_grid(1 - part, DECAY_GRID), "gain": _on_grid(flat(node.r) * part, 1), "constant": leak}
     if hasattr(node, "tau_syn"):
         synaptic = share("tau_syn")
         found |= {"current_decay": 1 - synaptic, "gain": found["gain"] * flat(node.w_in) * synaptic}
@@ -130,7 +130,7 @@ def _parameters(where: str, node: Any, dt: float, size: int) -> dict[str, npt.ND
     return found
 
 
-def _mended(values: npt.NDArray[np.float64], grid: int) -> npt.NDArray[np.float64]:
+def _on_grid(values: npt.NDArray[np.float64], grid: int) -> npt.NDArray[np.float64]:
     """Multiples of 1 / grid again, where 32 bits of time constants have left something next to them.
 
     Else a potential that just reaches its threshold, and does not cross it, would.
@@ -152,7 +152,11 @@ def _population(reader: Reader, name: str, paths: list[Path], back: set[tuple[st
             found = f"shape mismatch: {list(path.shape)} comes from {path.source}, {list(shape)} is expected"
             raise BadInput(where, found, "make the sizes of the two agree")
         if path.bias.any() and own["current_decay"].any():
-            raise BadInput(where, "a bias before a current that decays is not a constant", "put it into v_leak")
+            raise BadInput(
+                where,
+                "a bias before a current that decays is not a constant",
+                "move it behind the current: into v_leak of the neuron",
+            )
         bias = bias + own["gain"] * path.bias
         weights = csr_array(path.matrix @ diags_array(own["gain"]))
         incoming.append(

@@ -148,7 +148,7 @@ def _padding(
         return (0, 0), (0, 0)
     if isinstance(padding, str):
         if tuple(stride) != (1, 1):
-            raise BadInput(where, f"padding 'same' with stride {list(stride)} has no one meaning", "give numbers")
+            raise BadInput(where, f"padding 'same' with stride {list(stride)} is ambiguous", "give numbers")
         total = [d * (k - 1) for d, k in zip(dilation, kernel, strict=True)]
         return (total[0] // 2, total[1] // 2), (total[0] - total[0] // 2, total[1] - total[1] // 2)
     return _pair(padding), _pair(padding)

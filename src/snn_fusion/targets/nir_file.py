@@ -50,7 +50,11 @@ def _survey(path: Path, file: h5py.File) -> None:
             if isinstance(item, h5py.Group):
                 place = h5py.h5o.get_info(item.id).addr
                 if place in seen:
-                    raise BadInput(f"{path}: {here}", "is a group that is there twice", "export the graph again")
+                    raise BadInput(
+                        f"{path}: {here}",
+                        "is a second name of a group that was read already (a hard link)",
+                        "export the graph again",
+                    )
                 seen.add(place)
                 todo.append((here, item))
                 continue

@@ -13,8 +13,8 @@ from snn_fusion.targets.populations import Program
 PERIODS = (4, 6, 10, 20, 50, 100, 200, 500)  # mean steps between the spikes of a channel
 VOLLEY = 0.2  # share of channels that spike together: the densest step that short recordings have
 STEPS, FEWEST = 1000, 50  # of a train; fewer where the network is large
-WORK = 10_000_000  # neurons times steps of all trains, if the network is not too large for one of each kind
-MOST_ALIKE = 24  # trains of a kind and period
+WORK = 5_000_000  # neurons times steps of all trains, if the network is not too large for one of each kind
+MOST_ALIKE = 12  # trains of a kind and period
 
 
 def trains(program: Program) -> dict[str, Array]:

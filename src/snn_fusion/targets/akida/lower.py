@@ -134,7 +134,7 @@ def _neurons(program: Program, one: Population) -> list[Violation]:
     for field in ("decay", "current_decay"):
         most = float(getattr(one, field).max(initial=0))
         if most > 0:
-            limit = "0: Akida's neurons have no memory; tune the network for it first"
+            limit = "0: Akida's neurons have no memory. Threshold neurons do; `tune` trains them from a network of ours"
             found.append(Violation(one.name, field, limit, f"{most:g}"))
     return found
 
@@ -163,7 +163,7 @@ def _connections(one: Population, version: int) -> list[Violation]:
         longest[c.source] = max(c.delay, longest.get(c.source, 0))
     for source, delay in longest.items():
         if delay > most:
-            limit = f"0 ... {most} steps" if most else "0: version 1 has no time; unroll it"
+            limit = f"0 ... {most} steps" if most else "0: version 1 has no delays; akida2 has up to 9 steps"
             found.append(Violation(one.name, f"delay from {source}", limit, str(delay)))
     fan_in = sum({c.source: c.weights.shape[0] for c in one.incoming}.values())
     if fan_in > limits.FAN_IN_HIGH:

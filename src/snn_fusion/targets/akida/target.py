@@ -16,8 +16,18 @@ from snn_fusion.errors import BadInput
 from snn_fusion.targets import toolchain
 from snn_fusion.targets.activity import activity, unusual
 from snn_fusion.targets.akida.lower import check, lower
+from snn_fusion.targets.akida.rounded import rounded
 from snn_fusion.targets.akida.simulate import simulate, whole_inputs
-from snn_fusion.targets.contract import Artefact, Examples, Measurement, Mismatches, Outputs, Violation, can_run
+from snn_fusion.targets.contract import (
+    Artefact,
+    Examples,
+    Measurement,
+    Mismatches,
+    Outputs,
+    Rounded,
+    Violation,
+    can_run,
+)
 from snn_fusion.targets.populations import Program
 
 Arrays = Mapping[str, npt.NDArray[Any]]
@@ -46,6 +56,9 @@ class Akida:
 
     def run(self, artefact: Artefact, inputs: Arrays) -> Outputs:
         return simulate(artefact, inputs)
+
+    def rounded(self, program: Program, artefact: Artefact) -> Mapping[str, Rounded]:
+        return rounded(program, artefact)
 
     def conform(self, artefact: Artefact, inputs: Arrays) -> Mismatches:
         """Activations and sums of every layer, in akida's software backend after the whole network was mapped with

@@ -16,7 +16,7 @@ GROUPS = 2  # of synapses that a connection becomes
 
 
 def structure(program: Program) -> list[Violation]:
-    """What no scale can mend: kinds of neurons, delays, capacity."""
+    """What no scale can change: kinds of neurons, delays, capacity."""
     return [violation for one in program for violation in _structure(program, one)] + _capacity(program)
 
 

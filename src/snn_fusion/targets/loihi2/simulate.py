@@ -58,7 +58,11 @@ def simulate(artefact: Artefact, inputs: Mapping[str, npt.NDArray[Any]]) -> Outp
         if not meta["populations"][name]["spikes"] and sent[name].any():
             bad = int(sent[name].any(axis=(1, 2)).sum())
             problem = f"its potential reached the chip's limit in {bad} of {n} recordings and was reset"
-            raise BadInput(f"loihi2: {name}", problem, "scale the weights into it down")
+            raise BadInput(
+                f"loihi2: {name}",
+                problem,
+                "compile with --examples that reach as high as these recordings: the scale is taken from them",
+            )
     return Outputs({name: sent[name].astype(np.int32) for name in meta["order"]}, potential)
 
 

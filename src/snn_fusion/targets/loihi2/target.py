@@ -11,10 +11,21 @@ import numpy as np
 import numpy.typing as npt
 
 from snn_fusion.targets.activity import activity, unusual
-from snn_fusion.targets.contract import Artefact, Examples, Measurement, Mismatches, Outputs, Violation, can_run, refuse
+from snn_fusion.targets.contract import (
+    Artefact,
+    Examples,
+    Measurement,
+    Mismatches,
+    Outputs,
+    Rounded,
+    Violation,
+    can_run,
+    refuse,
+)
 from snn_fusion.targets.loihi2 import limits
 from snn_fusion.targets.loihi2.check import cores_of, held, numbers, structure
 from snn_fusion.targets.loihi2.lower import lower_with, scales
+from snn_fusion.targets.loihi2.rounded import rounded
 from snn_fusion.targets.loihi2.simulate import simulate
 from snn_fusion.targets.populations import Program
 from snn_fusion.targets.toolchain import call
@@ -50,6 +61,9 @@ class Loihi2:
 
     def run(self, artefact: Artefact, inputs: Mapping[str, npt.NDArray[Any]]) -> Outputs:
         return simulate(artefact, inputs)
+
+    def rounded(self, program: Program, artefact: Artefact) -> Mapping[str, Rounded]:
+        return rounded(program, artefact)
 
     def conform(self, artefact: Artefact, inputs: Mapping[str, npt.NDArray[Any]]) -> Mismatches:
         """Spikes and membrane potentials (after the reset, as lava shows them) of every population and step."""

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from snn_fusion.targets import toolchain
-from snn_fusion.targets.contract import Artefact, Examples, Measurement, Mismatches, Outputs, Violation
+from snn_fusion.targets.contract import Artefact, Examples, Measurement, Mismatches, Outputs, Rounded, Violation
 from snn_fusion.targets.populations import Program
 from snn_fusion.targets.spinnaker.check import check
 from snn_fusion.targets.spinnaker.conform import close_to_brian2, parameters_that_differ, words_that_differ
@@ -20,6 +20,7 @@ from snn_fusion.targets.spinnaker.emulate import emulate
 from snn_fusion.targets.spinnaker.inputs import spikes_of
 from snn_fusion.targets.spinnaker.lower import lower
 from snn_fusion.targets.spinnaker.profile import placed, profile, slowdown_of
+from snn_fusion.targets.spinnaker.rounded import rounded
 
 TOOL = "spynnaker 7.4.1, virtual SpiNN-5 board (words); pyNN.brian2 0.13.0 (spikes; potentials within truncation)"
 SECONDS = 600.0
@@ -41,6 +42,9 @@ class SpiNNaker:
 
     def run(self, artefact: Artefact, inputs: Mapping[str, npt.NDArray[Any]]) -> Outputs:
         return emulate(artefact, inputs).outputs
+
+    def rounded(self, program: Program, artefact: Artefact) -> Mapping[str, Rounded]:
+        return rounded(program, artefact)
 
     def conform(self, artefact: Artefact, inputs: Mapping[str, npt.NDArray[Any]]) -> Mismatches:
         """Every word of the compiled data, and every spike and potential of pyNN.brian2 (potentials within the bound of
