@@ -74,10 +74,14 @@ def test_chunks_of_any_size_give_the_spikes_of_the_whole(make, data, seed: int, 
     data=st.data(),
     late_us=st.sampled_from([0, 500_000]),
     clock_us=st.sampled_from([0, 1_100_000, 1_700_000_000_000_000]),
+    ahead_us=st.sampled_from([0, 1_700_000_000_000_000]),
 )
 @settings(max_examples=25, deadline=None)
-def test_senses_that_come_in_chunks_share_the_window_of_the_whole(data, late_us: int, clock_us: int) -> None:
+def test_senses_that_come_in_chunks_share_the_window_of_the_whole(
+    data, late_us: int, clock_us: int, ahead_us: int
+) -> None:
     made = {sense_of(one): late(one, late_us) for one in (make(3) for make in MAKERS)}
+    made["imu"] = earlier(made["imu"], -ahead_us)  # on a clock of its own
     whole = {sense: rows.dense() for sense, rows in encode_together(made, CODE)[0].items()}
     cuts = {s: data.draw(st.lists(st.integers(0, length(one)), max_size=6)) for s, one in made.items()}
     found = in_parts({s: earlier(one, -clock_us) for s, one in made.items()}, cuts)

@@ -111,6 +111,28 @@ def test_one_offset_is_taken_from_all_senses_with_time_stamps() -> None:
     assert found["audio"] is made["audio"]
 
 
+@pytest.mark.parametrize("ahead", ["events", "imu"])
+def test_senses_on_clocks_of_different_origins_begin_with_their_own_first_samples(ahead: Sense, code) -> None:
+    """A camera that counts from 0 beside an IMU with the time since 1970, or the other way round."""
+    plain: dict[Sense, Signal] = {"audio": a_sound(3), **from_first({"events": some_events(3)}), "imu": a_stroke(3)}
+    given = plain | {ahead: earlier(plain[ahead], -1_732_800_000_000_000)}
+    found, window = encode_together(given, code)
+    for sense, spikes in encode_together(plain, code)[0].items():
+        np.testing.assert_array_equal(found[sense].index, spikes.index)
+        assert window.used()[sense].from_s == 0 and window.used()[sense].share > 0.8
+    assert window.clocks and window.clocks.startswith(f"the first time stamp of {ahead} is 1,732,800,000 s after")
+    for sense, signal in from_first(given).items():
+        assert signal.remarks == ((window.clocks,) if sense != "audio" else ())
+
+
+def test_a_minute_between_the_senses_is_kept_and_a_longer_time_is_another_clock(code) -> None:
+    for us, clocks in ((60_000_000, False), (60_000_001, True)):
+        events = from_first({"events": some_events()})["events"]
+        found = from_first({"events": events, "imu": earlier(a_stroke(), -us)})["imu"]
+        assert int(found.t[0]) == (0 if clocks else us)
+        assert bool(found.remarks) is clocks
+
+
 def test_how_much_was_used_is_the_share_of_energy_events_and_movement(code) -> None:
     off = code.model_copy(update={"onset": None})
     sound = Audio(np.tile([0.5, -0.5], 10_000).astype(np.float32), 8000)  # 2.5 s

@@ -11,11 +11,13 @@ from pathlib import Path
 import pytest
 
 from snn_fusion.config import Params
+from snn_fusion.errors import BadInput
 from snn_fusion.network.graph import load_graph
 from snn_fusion.registry.models import resolve_model
 from snn_fusion.registry.place import RECORD, settle, settle_airflow
 from snn_fusion.registry.promote import promote
 from snn_fusion.registry.register import register
+from snn_fusion.registry.services import Services, end_leftovers
 from snn_fusion.registry.tracking import connect, database
 from snn_fusion.workspace import Workspace, remove_tree, tree_digest
 from tests.registry.conftest import put_evaluation, put_network
@@ -120,3 +122,17 @@ def test_airflows_folders_are_those_of_the_workspace(tmp_path: Path) -> None:
     settle_airflow(new)
     settle_airflow(tmp_path / "none")
     assert json.dumps(sorted(path.name for path in new.iterdir())) == '["airflow.cfg"]'
+
+
+def test_processes_of_the_original_are_none_of_a_copys_and_still_those_of_a_moved_workspace(tmp_path: Path) -> None:
+    original, copy, moved = (tmp_path / name / "ui.json" for name in ("original", "copy", "moved"))
+    for one in (original, copy, moved):
+        one.parent.mkdir()
+    with Services(original):
+        shutil.copyfile(original, copy)
+        assert end_leftovers(copy, "snn-fusion ui") == [] and not copy.exists()
+        with pytest.raises(BadInput, match="is already running"):
+            end_leftovers(original, "snn-fusion ui")
+        original.rename(moved)
+        with pytest.raises(BadInput, match="is already running"):
+            end_leftovers(moved, "snn-fusion ui")

@@ -35,3 +35,12 @@ def test_the_answer_says_how_much_of_a_long_recording_it_is_about(client) -> Non
     found = predicted(client, recording(7, "audio", seconds=4.0))["used"]["audio"]
     assert (found["from_s"], found["to_s"], found["of_s"]) == (0.0, CODE.steps * CODE.step_ms / 1000, 4.0)
     assert found["share"] == pytest.approx(0.25, abs=0.1)
+
+
+def test_an_answer_says_that_the_senses_were_taken_to_have_different_clocks(client) -> None:
+    given = recording(6, "events", "imu")
+    other = given | {"imu": earlier(given["imu"], -1_732_800_000_000_000)}
+    plain, found = predicted(client, given), predicted(client, other)
+    assert found["used"]["imu"] == plain["used"]["imu"] and found["senses"] == ["events", "imu"]
+    assert "imu is 1,732,800,000 s after that of events" in found["clocks"]
+    assert "clocks" not in plain

@@ -9,8 +9,10 @@ from pathlib import Path
 
 from snn_fusion.data.classes import has_classes, list_classes
 from snn_fusion.data.layouts import LAYOUTS, find_sets, list_set
-from snn_fusion.data.manifest import Ref, Row, load
+from snn_fusion.data.manifest import Ref, Row, read_ref
+from snn_fusion.data.origin import from_first
 from snn_fusion.data.readers import split_member
+from snn_fusion.data.recording import Sense, Signal
 from snn_fusion.data.table import NAME, read_table
 from snn_fusion.data.unipen import segments
 from snn_fusion.errors import BadInput, BadRecording
@@ -127,12 +129,13 @@ def check_contents(root: Path, rows: Iterable[Row]) -> tuple[list[Row], list[Bad
     good: list[Row] = []
     damaged: list[BadInput] = []
     for row in rows:
-        before, senses = len(damaged), {}
+        before, signals = len(damaged), dict[Sense, Signal]()
         for sense, ref in row.senses.items():
             try:
-                senses[sense] = replace(ref, remarks=load(root, ref, sense).remarks)
+                signals[sense] = read_ref(root, ref, sense)
             except BadInput as error:
                 damaged.append(error)
         if len(damaged) == before:
-            good.append(replace(row, senses=senses))
+            said = {sense: signal.remarks for sense, signal in from_first(signals).items()}
+            good.append(replace(row, senses={s: replace(ref, remarks=said[s]) for s, ref in row.senses.items()}))
     return good, damaged

@@ -140,10 +140,11 @@ def load(root: Path, ref: Ref, sense: Sense) -> Signal:
 
 def load_together(root: Path, senses: Mapping[Sense, Ref]) -> dict[Sense, Signal]:
     """Read one recording's senses below `root`, with the time between them as it was. Raises BadRecording."""
-    return from_first({sense: _read(root, ref, sense) for sense, ref in senses.items()})
+    return from_first({sense: read_ref(root, ref, sense) for sense, ref in senses.items()})
 
 
-def _read(root: Path, ref: Ref, sense: Sense) -> Signal:
+def read_ref(root: Path, ref: Ref, sense: Sense) -> Signal:
+    """Read a recording of one sense below `root`, with time stamps as they are in the file. Raises BadRecording."""
     name, member = split_member(ref.path)
     try:
         return read(root / name, sense, member, ref.size, ref.columns)

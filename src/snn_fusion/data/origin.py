@@ -11,6 +11,7 @@ import numpy.typing as npt
 from snn_fusion.data.recording import Audio, Events, Sense, Signal
 
 STAMPED: frozenset[Sense] = frozenset({"events", "imu"})  # senses whose samples carry their time
+MOST_APART_US = 60_000_000  # between the first time stamps of a recording's senses, if one clock gave them
 
 
 def stamps(signal: Signal) -> npt.NDArray[np.int64]:
@@ -31,11 +32,44 @@ def earlier(signal: Signal, us: int) -> Signal:
     return replace(signal, t=signal.t - us)
 
 
-def from_first(signals: Mapping[Sense, Signal]) -> dict[Sense, Signal]:
-    """One recording's signals, with its first time stamp at 0.
+def offsets(firsts: Mapping[Sense, int]) -> dict[Sense, int]:
+    """What to subtract from each sense's time stamps, us, given the first of each.
 
-    One offset is taken from all senses that have time stamps, so that what lay between them stays. A sound has none;
-    it begins at 0.
+    It is the earliest of them for all senses, so that the time between the senses stays; where the senses have
+    `different_clocks`, each sense's own.
     """
-    firsts = [int(times[0]) for one in signals.values() if len(times := stamps(one))]
-    return {sense: earlier(one, min(firsts, default=0)) for sense, one in signals.items()}
+    if different_clocks(firsts):
+        return dict(firsts)
+    return dict.fromkeys(firsts, min(firsts.values(), default=0))
+
+
+def different_clocks(firsts: Mapping[Sense, int]) -> str | None:
+    """What to say where the first time stamps lie too far apart for one clock: one counts from 0, another from 1970."""
+    if not firsts:
+        return None
+    ahead, behind = max(firsts, key=firsts.__getitem__), min(firsts, key=firsts.__getitem__)
+    apart = firsts[ahead] - firsts[behind]
+    if apart <= MOST_APART_US:
+        return None
+    return (
+        f"the first time stamp of {ahead} is {apart / 1e6:,.0f} s after that of {behind}: the two are taken for "
+        "different clocks, and each sense begins with its own first sample"
+    )
+
+
+def from_first(signals: Mapping[Sense, Signal]) -> dict[Sense, Signal]:
+    """One recording's signals, with its first time stamp at 0 and the time between the senses as it was.
+
+    A sound has no time stamps; it begins at 0. If the senses have different clocks, all with time stamps say so in a
+    remark.
+    """
+    firsts: dict[Sense, int] = {s: int(times[0]) for s, one in signals.items() if len(times := stamps(one))}
+    shift, remark = offsets(firsts), different_clocks(firsts)
+    return {
+        sense: earlier(_remarked(one, remark if sense in firsts else None), shift.get(sense, 0))
+        for sense, one in signals.items()
+    }
+
+
+def _remarked(signal: Signal, remark: str | None) -> Signal:
+    return replace(signal, remarks=(*signal.remarks, remark)) if remark else signal

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from snn_fusion.config import EncodingParams
-from snn_fusion.data.origin import STAMPED, earlier, stamps
+from snn_fusion.data.origin import STAMPED, different_clocks, earlier, offsets, stamps
 from snn_fusion.data.recording import Audio, Events, Imu, Sense, Signal
 from snn_fusion.encoding.activity import HOP_US, Activity, Float64
 from snn_fusion.encoding.onset import Onset
@@ -60,7 +60,9 @@ class Window:
         self.begin_us: int | None = None if params.onset else 0  # of the window, once it is known
         self.found: Found | None = None if params.onset else "off"
         self._ears = {sense: _Ear(sense, params, only is None or sense in only) for sense in self.senses}
-        self._offset: int | None = None if STAMPED & set(self.senses) else 0
+        self.clocks: str | None = None  # what to say of senses whose clocks differ
+        # What to subtract from each sense's time stamps, once it is known.
+        self._offsets: dict[Sense, int] | None = None if STAMPED & set(self.senses) else {}
         self._early: list[tuple[Sense, Signal]] = []  # parts from before the first time stamp of all senses is known
         self._given: Rows = {}
 
@@ -68,9 +70,9 @@ class Window:
         """The rows that are over with the next part of each sense; of every sense, as one may wait for another."""
         self._given = {sense: np.zeros((0, channels(self.params, sense)), bool) for sense in self.senses}
         for sense, part in parts.items():
-            if sense in STAMPED and self._offset is None:
+            if sense in STAMPED and self._offsets is None:
                 self._early.append((sense, part))
-                self._set_offset(last=False)
+                self._set_offsets(last=False)
             else:
                 self._feed(sense, part)
         self._decide()
@@ -79,7 +81,7 @@ class Window:
     def close(self) -> Rows:
         """Nothing more comes: the rows that are left of every sense."""
         self._given = {sense: np.zeros((0, channels(self.params, sense)), bool) for sense in self.senses}
-        self._set_offset(last=True)
+        self._set_offsets(last=True)
         for ear in self._ears.values():
             ear.close()
         self._decide()
@@ -99,23 +101,24 @@ class Window:
         """What of each sense lies in the window, of what has come so far."""
         return {sense: ear.used(self.begin_us or 0) for sense, ear in self._ears.items() if ear.heard}
 
-    def _set_offset(self, last: bool) -> None:
-        """The first time stamp of all senses, once each has one."""
-        if self._offset is not None:
+    def _set_offsets(self, last: bool) -> None:
+        """The origin of time, once each sense has a time stamp."""
+        if self._offsets is not None:
             return
         firsts: dict[Sense, int] = {}
         for sense, part in self._early:
             if len(times := stamps(part)):
                 firsts.setdefault(sense, int(times[0]))
         if last or firsts.keys() == STAMPED & set(self.senses):
-            self._offset = min(firsts.values(), default=0)
+            self._offsets, self.clocks = offsets(firsts), different_clocks(firsts)
             early, self._early = self._early, []
             for sense, part in early:
                 self._feed(sense, part)
 
     def _feed(self, sense: Sense, part: Signal) -> None:
         ear = self._ears[sense]
-        self._add(sense, ear.hear(earlier(part, self._offset or 0), self.begin_us))
+        shift = (self._offsets or {}).get(sense, 0)
+        self._add(sense, ear.hear(earlier(part, shift), self.begin_us))
 
     def _add(self, sense: Sense, rows: Bools | None) -> None:
         if rows is not None:

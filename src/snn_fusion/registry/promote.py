@@ -183,9 +183,9 @@ def _predictions(version: Version, params: Params, ws: Workspace) -> pa.Table:
 
     from snn_fusion.benchmark.stage import split_rows
 
-    today = testing_digest(split_rows(ws), params)
-    if version.tags.get("testing_digest") == today:
-        return pq.read_table(versions.run_file(evaluated(version), "predictions.parquet", ws))
+    today, latest = testing_digest(split_rows(ws), params), evaluated(version)
+    if latest.tags.get("testing_digest") == today:
+        return pq.read_table(versions.run_file(latest, "predictions.parquet", ws))
     kept = ws.path("cache", "predictions", f"{version.tags.get('graph_digest', version.run_id)}-{today}.parquet")
     if not kept.exists():
         write_atomic(kept, _test_again(version, params, ws))

@@ -41,8 +41,9 @@ NOT_OF_THE_VERSION: dict[str, Any] = {
     "search": True,
 }
 EVIDENCE = ("evaluation.json", "predictions.parquet")
-# Tags of a version that tell of its evaluation, which may be made again.
-OF_AN_EVALUATION = {"testing_digest", "accuracy"}
+# Tags of a version that tell of its evaluation, which may be made again: what it was made on, and the files' digests.
+OF_AN_EVALUATION = {"testing_digest", *(tag for tag, _ in FILES.values())}
+ACCURACY = "accuracy"
 NETWORK = "network_digest"
 OF_EARLIER = ("weights_digest", "data_digest")  # by which a version of an earlier release is recognised
 AUTHOR = "registered_by"  # the service lets nobody promote what is their own
@@ -160,7 +161,7 @@ def _tags(params: Params, ws: Workspace, data: DataSet) -> dict[str, str]:
         "lock_digest": lock_digest(),
         "synthetic": str(data.synthetic).lower(),
         "seed": str(params.seed),
-        "accuracy": clean_accuracy(json.loads(ws.path("evaluated", "evaluation.json").read_text())),
+        ACCURACY: clean_accuracy(json.loads(ws.path("evaluated", "evaluation.json").read_text())),
         AUTHOR: os.environ.get("SNN_FUSION_USER") or getpass.getuser(),
         **seals(ws),
         **airflow_tags(),
@@ -204,14 +205,14 @@ def _run(
 
 
 def _note_evaluation(client: MlflowClient, version: Version, run_id: str, tags: Mapping[str, str]) -> None:
-    """The version's tags that tell of its evaluation are those of its latest one."""
+    """The version's latest evaluation is that of a run. The tag that names it comes last: until then the one before
+    stands, with all that its tags say.
+    """
     if versions.evaluated(version).run_id == run_id:
         return
-    for name in {tag for tag, _ in FILES.values()} & tags.keys():
-        client.set_model_version_tag(version.model, version.number, versions.of_run_tag(name, run_id), tags[name])
-    for name in OF_AN_EVALUATION & tags.keys():
-        client.set_model_version_tag(version.model, version.number, name, tags[name])
-    client.set_model_version_tag(version.model, version.number, EVALUATION, run_id)
+    said = {versions.of_run_tag(name, run_id): tags[name] for name in OF_AN_EVALUATION & tags.keys()}
+    for name, value in {**said, ACCURACY: tags[ACCURACY], EVALUATION: run_id}.items():
+        client.set_model_version_tag(version.model, version.number, name, value)
 
 
 def _challenge(client: MlflowClient, version: Version) -> None:

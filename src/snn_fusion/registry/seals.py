@@ -16,7 +16,7 @@ from pathlib import Path
 from snn_fusion.errors import BadInput
 from snn_fusion.workspace import Workspace, check_seal, file_digest
 
-GRAPH_TAG, ARTEFACT_TAG = "graph_digest", "artefact_digest"
+GRAPH_TAG, WEIGHTS_TAG, ARTEFACT_TAG = "graph_digest", "weights_digest", "artefact_digest"
 GRAPH = ("graph.nir", "graph.json", "weights.safetensors")  # network.graph.FILES, which would import torch first
 ARTEFACT = ("artefact.json", "arrays.safetensors")  # targets.artefact.FILES, likewise
 # Files of a version's run that are used later: their name there, the tag of their SHA-256, their place when registered.
@@ -70,13 +70,18 @@ def check_file(path: Path, name: str, version: str, tags: Mapping[str, str]) -> 
         return _compare(path, f"{version}: {name}", file_digest(path), expected)
     _warn(f"{version}: {name} was registered without a digest, so it cannot be checked; register it again to seal it")
     if name == "evaluation.json" and (graph := tags.get(GRAPH_TAG)):
-        check_evaluation(path, graph)
+        check_evaluation(path, graph, tags.get(WEIGHTS_TAG))
 
 
-def check_evaluation(path: Path, graph: str) -> None:
-    """Raises Altered if an evaluation says that it is of another network than `graph` (its digest)."""
-    said = json.loads(path.read_text()).get("model", {}).get("digest", graph)
-    _compare(path, "the network that it is of", said, graph)
+def check_evaluation(path: Path, graph: str, weights: str | None) -> None:
+    """Raises Altered if an evaluation says that it is of another network than the one with these digests.
+
+    The weights count where both are known: trained again at another commit, the same network has another graph digest.
+    """
+    model = json.loads(path.read_text()).get("model", {})
+    if weights and WEIGHTS_TAG in model:
+        return _compare(path, "the network that it is of, by its weights", model[WEIGHTS_TAG], weights)
+    _compare(path, "the network that it is of", model.get("digest", graph), graph)
 
 
 def _compare(where: Path, what: str, found: str, expected: str) -> None:

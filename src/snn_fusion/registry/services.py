@@ -118,7 +118,7 @@ class Services:
                 yield said
 
     def _write(self) -> None:
-        mine = {"pid": os.getpid(), "since": started(os.getpid())}
+        mine = {"place": str(self.record.resolve()), "pid": os.getpid(), "since": started(os.getpid())}
         each = [{"name": one.name, "pid": one.pid, "since": one.since} for one in self.all]
         with disk_errors(self.record):
             write_atomic(self.record, json.dumps({**mine, "services": each}))
@@ -127,16 +127,21 @@ class Services:
 def end_leftovers(record: Path, command: str) -> list[str]:
     """End the services that a killed `command` left behind; their names.
 
-    Raises BadInput if the process that wrote the record still runs.
+    A record that came with a copy of a workspace tells of the original's processes, which are none of ours. Raises
+    BadInput if the process that wrote the record still runs.
     """
     try:
         content = json.loads(record.read_text())
+        place = Path(content.get("place", record))
         owner, since = int(content["pid"]), content["since"]
         services = [(str(one["name"]), int(one["pid"]), float(one["since"])) for one in content["services"]]
     except FileNotFoundError:
         return []
     except (ValueError, KeyError, TypeError):
-        services, owner, since = [], 0, None
+        services, owner, since, place = [], 0, None, record
+    if place.resolve() != record.resolve() and place.exists():
+        record.unlink()
+        return []
     if since is not None and started(owner) == since:
         raise BadInput(command, f"is already running, as process {owner}", f"end that one first: kill {owner}")
     ended = []

@@ -41,8 +41,8 @@ class Version:
 
 
 def evaluated(version: Version) -> Version:
-    """The version with the run of its latest evaluation, and that run's digests, in the place of those of the run that
-    registered it.
+    """The version as its latest evaluation left it: with that one's run, and what the tags say of that run (the digests
+    of its files, what it was made on), in the place of those of the run that registered it.
     """
     run_id = version.tags.get(EVALUATION, version.run_id)
     ending = of_run_tag("", run_id)

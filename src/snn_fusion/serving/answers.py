@@ -51,6 +51,9 @@ class Prediction(Step):
     used: Annotated[dict[str, Used], _said("what of each sense lay in the window")]
     accuracy: Annotated[float | None, _said("measured on the test set after so many steps; null where unknown")]
     model: ServedModel
+    clocks: Annotated[
+        str, _said("which senses' time stamps have different origins, and that each begins at its own")
+    ] = ""
     timing_ms: Annotated[dict[str, float], _said("milliseconds of encode and infer, and of waiting (queue)")] = {}
     cached: Annotated[bool, _said("whether the answer was kept from an earlier request; then nothing was timed")] = (
         False

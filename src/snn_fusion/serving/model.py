@@ -97,7 +97,7 @@ class Model:
 def float_model(folder: Path, version: str, evaluation: Path | None = None) -> Model:
     """The float network of a graph folder. Raises BadInput."""
     graph = load_graph(folder)
-    return Model(version, graph, Live(graph), "float", _accuracy(evaluation, graph.digest))
+    return Model(version, graph, Live(graph), "float", _accuracy(evaluation, graph))
 
 
 def chip_model(folder: Path, version: str, compiled: Path, evaluation: Path | None = None) -> Model:
@@ -105,14 +105,14 @@ def chip_model(folder: Path, version: str, compiled: Path, evaluation: Path | No
     graph, artefact = load_graph(folder), load_artefact(compiled)
     on_chip = OnChip(graph, artefact, target(artefact.target))
     digest = (compiled / "digest").read_text().strip()
-    return Model(version, graph, on_chip, artefact.target, _accuracy(evaluation, graph.digest), artefact=digest)
+    return Model(version, graph, on_chip, artefact.target, _accuracy(evaluation, graph), artefact=digest)
 
 
-def _accuracy(evaluation: Path | None, graph: str) -> Mapping[str, list[float]]:
+def _accuracy(evaluation: Path | None, graph: Graph) -> Mapping[str, list[float]]:
     """What the evaluation of this network says. Raises BadInput if it is of another one."""
     if evaluation is None or not evaluation.exists():
         return {}
-    check_evaluation(evaluation, graph)
+    check_evaluation(evaluation, graph.digest, graph.weights_digest)
     found: Mapping[str, list[float]] = json.loads(evaluation.read_text())["accuracy_by_step"]
     return found
 

@@ -37,6 +37,7 @@ class Answer:
         view = self.used[0] if len(self.used) == 1 else "fused"
         by_step = model.accuracy.get(view, [])
         total = model.graph.encoding.steps
+        clocks = {"clocks": self.window.clocks} if self.window.clocks else {}
         return {
             **found,
             "steps_total": total,
@@ -45,6 +46,7 @@ class Answer:
             "scaled": dict(self.scaled),
             "onset": self.window.found,
             "used": {sense: one.body() for sense, one in self.window.used().items()},
+            **clocks,
             "accuracy": by_step[found["steps"] - 1] if len(by_step) == total else None,
             "model": {"version": model.version, "digest": model.graph.digest, "arithmetic": model.arithmetic},
             "timing_ms": {"encode": round(1000 * self.encode_s, 3), "infer": round(1000 * self.infer_s, 3)},

@@ -18,7 +18,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from snn_fusion.data.manifest import Row, load
+from snn_fusion.data.manifest import Row, load, load_together
 from snn_fusion.data.recording import SENSES, Sense
 from snn_fusion.validation.features import features, onset_s
 from snn_fusion.validation.reference_model import Floats, Ints, cross_validated, predict
@@ -238,4 +238,6 @@ def _features(root: Path, jobs: Sequence[Job]) -> list[Floats]:
 
 
 def _onsets(root: Path, jobs: Sequence[Job]) -> list[list[float]]:
-    return [[onset_s(load(root, row.senses[sense], sense)) for sense in senses] for row, senses in jobs]
+    """Of each sense of a recording, on the recording's own clock."""
+    read = (load_together(root, {sense: row.senses[sense] for sense in senses}) for row, senses in jobs)
+    return [[onset_s(signal) for signal in signals.values()] for signals in read]

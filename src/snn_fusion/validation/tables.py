@@ -78,7 +78,8 @@ def measure_recording(root: Path, refs: Mapping[Sense, Ref], sense: Sense, param
     try:
         signals = load_together(root, refs)
     except BadRecording:  # another sense, which says so itself
-        signals = {sense: load(root, refs[sense], sense)}
+        signals = {sense: signal}
+    measured["remarks"] = "; ".join(signals[sense].remarks) or None
     return {"error": None, **measured, **measure_used(signals, sense, params)}
 
 
