@@ -55,8 +55,8 @@ def read_yaml(path: Path) -> object:
 
 
 def write_yaml(values: BaseModel) -> str:
-    """YAML that reads back to the same model: a key that has its default is left out."""
-    plain = values.model_dump(mode="json", exclude_defaults=True)
+    """YAML that reads back to the same model, with the keys that it was given and no others."""
+    plain = values.model_dump(mode="json", exclude_unset=True)
     return str(yaml.safe_dump(plain, sort_keys=False, default_flow_style=None, width=120))
 
 

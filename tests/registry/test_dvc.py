@@ -14,10 +14,12 @@ from typing import Any
 import pytest
 import yaml
 
+from snn_fusion.config import load_params
 from snn_fusion.data.synthetic import generate
-from snn_fusion.errors import BadInput
+from snn_fusion.errors import BadInput, SnnFusionError
 from snn_fusion.registry.dvc_project import dvc
 from snn_fusion.registry.tracking import URI
+from snn_fusion.strict_yaml import write_yaml
 from snn_fusion.workspace import Workspace, remove_tree
 
 pytestmark = pytest.mark.xdist_group("dvc")  # one clone and one `dvc repro` for all of them
@@ -152,6 +154,18 @@ def test_the_cli_rebuilds_the_weights_of_dvc_repro_from_the_remote_alone(
     assert result["rebuilt_with"].startswith("commit ")
     assert not checkout.ws.path("reproduce", pushed["version"]).exists()
     assert checkout.changes() == before
+
+
+def test_dvc_refuses_a_params_yaml_that_is_not_whole_and_takes_it_once_written_out(tmp_path: Path) -> None:
+    for name in ("dvc.yaml", "dvc-options.yaml"):
+        shutil.copyfile(ROOT / name, tmp_path / name)
+    shutil.copyfile(ROOT / "params.yaml", tmp_path / "base.yaml")
+    (tmp_path / "params.yaml").write_text("extends: base.yaml\nseed: 1\n")
+    dvc(tmp_path, "init", "--no-scm", "--quiet")
+    with pytest.raises(SnnFusionError, match=r"cannot redefine 'extends' .* already exists in 'params.yaml'"):
+        dvc(tmp_path, "status")
+    (tmp_path / "params.yaml").write_text(write_yaml(load_params(tmp_path / "params.yaml")))
+    assert "changed deps" in dvc(tmp_path, "status", "compare")
 
 
 def test_a_disk_that_dvc_fills_is_named_with_a_remedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -92,6 +92,17 @@ def test_what_an_earlier_release_wrote_into_the_old_place_is_fetched_from_there(
     assert tree_digest(copy.path("mlflow", "artifacts")) == tree_digest(ready.path("mlflow", "artifacts"))
 
 
+def test_places_below_a_folder_with_a_longer_name_stay(ready: Workspace, params: Params) -> None:
+    register(params, ready)
+    shorter = str(ready.root)[:-1]
+    with sqlite3.connect(database(ready)) as db:
+        db.execute(f"UPDATE {RECORD} SET root = ?", (shorter,))
+    db.close()
+    settle(database(ready), ready.root)
+    place = connect(ready).get_experiment_by_name("snn-fusion").artifact_location
+    assert place == f"{ready.root.as_uri()}/mlflow/artifacts"
+
+
 def test_places_of_the_users_own_stay(empty_store: Path, tmp_path: Path) -> None:
     store = tmp_path / "ws" / "mlflow" / "mlflow.db"
     store.parent.mkdir(parents=True)

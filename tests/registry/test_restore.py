@@ -13,9 +13,10 @@ from snn_fusion.benchmark.stage import split_rows
 from snn_fusion.config import Params
 from snn_fusion.errors import BadInput
 from snn_fusion.network.graph import load_graph
-from snn_fusion.registry import dvc_project, ledger, moved
+from snn_fusion.registry import dvc_project, ledger
 from snn_fusion.registry.models import resolve_model
-from snn_fusion.registry.promote import RECORD, promote
+from snn_fusion.registry.promote import promote
+from snn_fusion.registry.record import RECORD
 from snn_fusion.registry.register import register
 from snn_fusion.registry.snapshot import pointer, restore
 from snn_fusion.registry.tracking import connect, database
@@ -23,7 +24,7 @@ from snn_fusion.registry.versioning import push
 from snn_fusion.registry.versions import find as find_version
 from snn_fusion.registry.versions import run_file
 from snn_fusion.workspace import Workspace, file_digest
-from tests.registry.conftest import ROOT
+from tests.registry.conftest import ROOT, put_comparison
 
 
 @pytest.fixture
@@ -96,8 +97,35 @@ def test_a_pointer_that_is_damaged_is_refused(params: Params, remote: Path, tmp_
         restore(params, Workspace(tmp_path / "elsewhere"))
 
 
-def test_only_places_below_the_old_root_are_rewritten(ready: Workspace, params: Params, tmp_path: Path) -> None:
+def test_push_refuses_an_altered_record_and_the_good_copy_stays(
+    ready: Workspace, params: Params, remote: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     register(params, ready)
-    old, new = ready.root, tmp_path / "home2"
-    moved.rewrite_roots(database(ready), Path(str(old)[:-1]), new)  # another folder, with a shorter name
-    assert connect(ready).get_experiment_by_name("snn-fusion").artifact_location.startswith(old.as_uri() + "/")
+    promote(params, ready)
+    push(params, ready)
+    good = ready.path(RECORD).read_text()
+    ready.path(RECORD).write_text(good.replace('"promoted": true', '"promoted": false'))
+    with pytest.raises(BadInput, match=r"promotions.jsonl: line 1: is not as the registry's record has it"):
+        push(params, ready)
+    new = Workspace(tmp_path / "elsewhere")
+    monkeypatch.setenv("SNN_FUSION_HOME", str(new.root))
+    assert restore(params, new)["champion"] == "1"
+    assert new.path(RECORD).read_text() == good
+
+
+def test_push_says_that_a_remote_with_figures_of_akida_must_stay_private(
+    ready: Workspace, params: Params, remote: Path
+) -> None:
+    register(params, ready)
+    assert "warnings" not in push(params, ready)  # not measured: none of its figures is there
+    chip = {
+        "state": "measured",
+        "passed": True,
+        "measurements": [],
+        "fidelity": {},
+        "compiled": {"digest": "d", "conformance": {"tool": "t"}},
+    }
+    put_comparison(ready, akida2=chip)
+    register(params, ready)
+    (said,) = push(params, ready)["warnings"]
+    assert "figures of Akida" in said and "keep the remote private" in said

@@ -7,7 +7,6 @@ data back into an empty workspace.
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import sqlite3
 from contextlib import closing
@@ -17,16 +16,17 @@ from typing import Any
 
 from snn_fusion.config import Params
 from snn_fusion.errors import BadInput
-from snn_fusion.registry import versions
+from snn_fusion.registry import record, versions
 from snn_fusion.registry.dvc_project import configure, dvc, get_from_remote, lay_out, link, put_in_remote
-from snn_fusion.registry.moved import rewrite_roots
-from snn_fusion.registry.tracking import URI, artifact_root, connect, database
+from snn_fusion.registry.tracking import artifact_root, connect, database, on_server
+from snn_fusion.targets.names import AKIDA
 from snn_fusion.workspace import Workspace, disk_errors, project_root, remove_tree, write_atomic
 
 SCHEMA = 1
 FOLDER, TRACKED, FACTS = "registry", "registry.dvc", "snapshot.json"
 # Of the workspace, beside MLflow's store. Nothing here is secret: keys, Airflow and its passwords stay where they are.
-PARTS = ("promotions.jsonl", "reference", "registered", "packaged", "bentoml", "dvc/locks")
+PARTS = (record.RECORD, "reference", "registered", "packaged", "bentoml", "dvc/locks")
+COPIES = "promotions-*.jsonl"  # of other registries' records
 RESTORING = ("dvc", "registry", "restoring")  # there while a restore is at work, or was killed
 HIDDEN = ".hidden"
 STORE = ("mlflow/artifacts", "mlflow/mlflow.db")  # the database last: with it the registry is there
@@ -37,21 +37,27 @@ def pointer(model: str) -> str:
     return f"snn-fusion/{model}.json"
 
 
-def keep(ws: Workspace, model: str, data_digest: str) -> None:
-    """Put the registry as it is now into the remote. The caller holds the workspace's lock."""
+def keep(ws: Workspace, model: str, data_digest: str) -> bool:
+    """Put the registry as it is now into the remote; whether it holds figures of Akida.
+
+    The caller holds the workspace's lock. Raises BadInput if the record of promotions has been altered: the newest
+    good copy stays the one that the remote leads to.
+    """
+    record.read(connect(ws), model, ws)
     project = ws.path("dvc", "registry")
     folder = project / FOLDER
     project.mkdir(parents=True, exist_ok=True)
     configure(project, ws)
     write_atomic(project / ".dvcignore", "")
     remove_tree(folder)
-    for part in PARTS:
+    for part in (*PARTS, *_copies(ws.root)):
         _copy(ws.path(part), folder / part)
-    if URI not in os.environ:
+    if not on_server():
         _copy_database(database(ws), folder / STORE[1])
         _copy(artifact_root(ws), folder / STORE[0])  # after the database: all that it names is there
-    facts = {"schema": SCHEMA, "root": str(ws.root), "model": model, "data_digest": data_digest}
+    facts = {"schema": SCHEMA, "model": model, "data_digest": data_digest}
     write_atomic(folder / FACTS, json.dumps(facts, indent=1))
+    akida = holds_akida_figures(folder)
     _hide(folder)
     dvc(project, "add", "--quiet", FOLDER)
     dvc(project, "push", "--quiet", TRACKED)
@@ -59,27 +65,29 @@ def keep(ws: Workspace, model: str, data_digest: str) -> None:
     write_atomic(project / "pointer.json", json.dumps(note, indent=1))
     put_in_remote(project, project / "pointer.json", pointer(model))
     remove_tree(folder)  # DVC's cache has it
+    return akida
 
 
 def restore(params: Params, ws: Workspace) -> dict[str, Any]:
     """Bring back what the newest `push` to the remote left there: registry, record, locks, Bentos, and that run's data.
 
-    Killed, it can be run again. Raises BadInput if the workspace is not empty or the remote holds none of
-    this model, SnnFusionError if DVC or the remote fails.
+    Killed, it can be run again. Raises BadInput if the workspace is not empty, the remote holds none of this model or
+    the record of promotions has been altered, SnnFusionError if DVC or the remote fails.
     """
     model = params.registry.model
     with ws.lock("restore"), disk_errors(ws.root):
         _check_empty(ws)
+        if on_server():
+            connect(ws)  # a server that does not answer is found before anything is fetched
         facts, pushed = _fetch(ws, model)
         folder = ws.path("dvc", "registry", FOLDER)
-        if (folder / STORE[1]).exists():
-            rewrite_roots(folder / STORE[1], Path(facts["root"]), ws.root)
         _fetch_data(ws, folder / "dvc" / "locks" / facts["data_digest"])
-        for part in (*PARTS, *STORE):
+        for part in (*PARTS, *_copies(folder), *STORE):
             _move(folder / part, ws.path(part))
         remove_tree(folder)
         remove_tree(ws.path(*RESTORING))
-    client = connect(ws)
+        client = connect(ws)  # which makes the places in MLflow's database those of this workspace
+        record.read(client, model, ws)
     champion = versions.by_alias(client, model, versions.CHAMPION)
     return {
         "model": model,
@@ -89,6 +97,19 @@ def restore(params: Params, ws: Workspace) -> dict[str, Any]:
         "data_digest": facts["data_digest"],
         "lock": str(ws.path("dvc", "locks", facts["data_digest"], "dvc.lock")),
     }
+
+
+def holds_akida_figures(folder: Path) -> bool:
+    """Whether an evaluation below `folder` has measured an Akida chip."""
+    for path in folder.rglob("targets.json"):
+        chips = json.loads(path.read_text())["targets"]
+        if any(chip["state"] == "measured" for name, chip in chips.items() if name in AKIDA):
+            return True
+    return False
+
+
+def _copies(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.glob(COPIES))
 
 
 def _check_empty(ws: Workspace) -> None:

@@ -37,6 +37,10 @@ from snn_fusion.workspace import Workspace, disk_errors, project_root, remove_tr
 IN_RUN = "dvc"  # folder of the recorded files among the run's artefacts
 IMPORTED, VALIDATED = "workspace/recordings", "workspace/validated"
 TAG = "recordings_md5"
+AKIDA_IN_REMOTE = (
+    "the remote now holds figures of Akida, which its licence forbids publishing: keep the remote private "
+    "(docs/registry.md#dvc)"
+)
 
 
 def push(params: Params, ws: Workspace) -> dict[str, Any]:
@@ -61,7 +65,7 @@ def push(params: Params, ws: Workspace) -> dict[str, Any]:
         client = connect(ws)
         client.log_artifacts(registered["run_id"], str(kept), IN_RUN)
         client.set_model_version_tag(registered["model"], registered["version"], TAG, md5)
-        keep(ws, registered["model"], data)
+        akida = keep(ws, registered["model"], data)
         return {
             "version": registered["version"],
             "data_digest": data,
@@ -69,7 +73,7 @@ def push(params: Params, ws: Workspace) -> dict[str, Any]:
             "pushed": sent[-1] if sent else "",
             "up_to_date": bool(sent) and sent[-1].startswith("Everything is up to date"),
             "lock": str(kept / LOCK),
-        }
+        } | ({"warnings": [AKIDA_IN_REMOTE]} if akida else {})
 
 
 def _registered(ws: Workspace) -> dict[str, Any]:

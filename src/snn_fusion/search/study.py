@@ -118,7 +118,7 @@ def found(trial: FrozenTrial, params: Params) -> dict[str, Any]:
 
 def with_values(params: Params, values: Mapping[str, Any]) -> Params:
     """The same parameters with these in their places, by dotted name."""
-    raw = params.model_dump(mode="json", exclude_defaults=True)
+    raw = params.model_dump(mode="json", exclude_unset=True)
     for name, value in values.items():
         put(raw, name, value)
     return check_params(raw)

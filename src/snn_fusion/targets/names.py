@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from snn_fusion.config import Params
 
 NAMES: tuple[str, ...] = get_args(TargetName)
+AKIDA = ("akida", "akida2")  # whose licence forbids publishing figures
 TITLES = {"loihi2": "Loihi 2", "akida": "Akida", "akida2": "Akida 2", "spinnaker": "SpiNNaker"}
 TOOLCHAINS = {"loihi2": "loihi2", "akida": "akida", "akida2": "akida", "spinnaker": "spinnaker"}  # folders of SDKs
 FAMILY = {"akida2": "akida"}  # targets whose program another one's tuning makes
