@@ -15,7 +15,8 @@ from snn_fusion.errors import BadInput
 from snn_fusion.network.graph import load_graph
 from snn_fusion.registry import dvc_project, ledger, moved
 from snn_fusion.registry.models import resolve_model
-from snn_fusion.registry.promote import RECORD, promote
+from snn_fusion.registry.promote import promote
+from snn_fusion.registry.record import RECORD
 from snn_fusion.registry.register import register
 from snn_fusion.registry.snapshot import pointer, restore
 from snn_fusion.registry.tracking import connect, database
