@@ -190,8 +190,8 @@ class TargetParams(Section):
 class FloorParams(Section):
     """What a first champion must reach, which has no champion to beat."""
 
-    above_chance: Share = 0.5
-    baseline: Share = 0.0
+    above_chance: Share
+    baseline: Share
 
 
 class RegistryParams(Section):
@@ -199,7 +199,7 @@ class RegistryParams(Section):
     model: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]+$")]
     significance: Annotated[float, Field(gt=0, lt=1)]
     max_drop: Share
-    floor: FloorParams = FloorParams()
+    floor: FloorParams
 
 
 class Dimension(Section):
