@@ -161,10 +161,10 @@ def test_advice_is_what_was_not_done_yet() -> None:
     for given_, deviation, helps in (
         (False, 0.1, "give --examples from its use"),
         (True, 0.1, "choose a chip of more bits"),
-        (True, None, "give --examples that all layers answer"),
+        (True, None, "give --examples to which all layers respond"),
     ):
         with pytest.raises(BadInput) as refused:
-            refuse_deviation("loihi2", {"a": deviation}, MOST, given=given_)
+            refuse_deviation("loihi2", {"a": deviation}, MOST, None if given_ else {})
         assert helps in refused.value.remedy and (helps in ("give --examples from its use")) == (not given_)
 
 
