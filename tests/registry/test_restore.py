@@ -24,7 +24,7 @@ from snn_fusion.registry.versioning import push
 from snn_fusion.registry.versions import find as find_version
 from snn_fusion.registry.versions import run_file
 from snn_fusion.workspace import Workspace, file_digest
-from tests.registry.conftest import ROOT, put_comparison
+from tests.registry.conftest import ROOT, put, put_comparison
 
 
 @pytest.fixture
@@ -47,6 +47,7 @@ def test_registry_record_locks_bentos_and_data_come_back_from_the_remote_alone(
     bento.parent.mkdir(parents=True)
     bento.write_text("a bento")
     pushed = push(params, ready)
+    assert "warnings" not in pushed  # Akida was not measured
     before = {stage: files_below(ready.path(stage)) for stage in ("recordings", "validated", "trained", "evaluated")}
     network = load_graph(ready.path("trained", "graph")).weights_digest
     record = ready.path(RECORD).read_bytes()
@@ -116,8 +117,6 @@ def test_push_refuses_an_altered_record_and_the_good_copy_stays(
 def test_push_says_that_a_remote_with_figures_of_akida_must_stay_private(
     ready: Workspace, params: Params, remote: Path
 ) -> None:
-    register(params, ready)
-    assert "warnings" not in push(params, ready)  # not measured: none of its figures is there
     chip = {
         "state": "measured",
         "passed": True,
@@ -126,6 +125,8 @@ def test_push_says_that_a_remote_with_figures_of_akida_must_stay_private(
         "compiled": {"digest": "d", "conformance": {"tool": "t"}},
     }
     put_comparison(ready, akida2=chip)
+    put(ready, "compiled/akida2", lambda out: (out / "digest").write_text("d"))
+    put(ready, "measured/akida2", lambda out: (out / "measured.json").write_text("{}"))
     register(params, ready)
     (said,) = push(params, ready)["warnings"]
     assert "figures of Akida" in said and "keep the remote private" in said
