@@ -187,7 +187,7 @@ def test_predictions_have_a_row_for_every_answer(evaluation: Evaluation) -> None
 def test_keys_of_the_document_are_stable(evaluation: Evaluation, graph: Graph) -> None:
     found = document(evaluation, graph, "a graph", "a folder", 5)
     assert list(found) == [
-        *("schema", "model", "data", "seed", "classes", "steps", "step_ms", "provenance", "source"),
+        *("schema", "model", "data", "used", "seed", "classes", "steps", "step_ms", "provenance", "source"),
         *("accuracy", "accuracy_by_step", "confusion", "synaptic_operations", "static"),
     ]
     assert list(found["accuracy"]["n3"]["imu"]) == ["value", "low", "high", "n"]

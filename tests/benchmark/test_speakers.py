@@ -121,7 +121,7 @@ def test_what_cannot_be_trained_without_a_speaker_is_named_with_a_way_out(
 
 
 def test_before_anything_is_validated_the_command_to_run_is_named(workspace: Workspace) -> None:
-    with pytest.raises(BadInput, match="snn-fusion import"):
+    with pytest.raises(BadInput, match="snn-fusion validate"):
         speakers(small(), workspace)
 
 

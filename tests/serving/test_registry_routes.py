@@ -94,7 +94,7 @@ def test_every_version_is_shown_with_its_aliases_and_which_is_served(client: Tes
     found = client.get("/v1/models", headers=bearer["eve"]).json()
     assert found["served"]["version"] == "2" and found["served"]["arithmetic"] == "float"
     assert [(one["version"], one["aliases"], one["served"]) for one in found["models"]] == [
-        ("2", ["challenger", "champion"], True),
+        ("2", ["champion"], True),
         ("1", [], False),
     ]
     assert found["models"][0]["digest"] == found["served"]["digest"] and found["models"][0]["registered_by"] == "anna"

@@ -155,7 +155,8 @@ class TestSet:
             if progress:
                 progress(done, total)
         if damaged:
-            raise BadRecordings(root, damaged, "mend them, or take them out of the folder")
+            distinct = {str(one): one for one in damaged}  # a file is read again for each sense that shares its window
+            raise BadRecordings(root, list(distinct.values()), "repair the files, or remove them from the folder")
 
 
 @dataclass

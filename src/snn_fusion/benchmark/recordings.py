@@ -48,7 +48,9 @@ def kept_batches(
 
 
 def _key(batch: Sequence[Row], params: EncodingParams, seed: int) -> str:
-    files = [[sense, ref.sha256 or ref.path] for row in batch for sense, ref in row.senses.items()]
+    files = [
+        [sense, ref.sha256 or ref.path, ref.size, ref.columns] for row in batch for sense, ref in row.senses.items()
+    ]
     alone = [row.source == JOINED for row in batch]
     return digest(files, alone, params, seed, encoder_version(), code_digest("data", "benchmark/conditions.py"))[:16]
 

@@ -124,7 +124,7 @@ def _folder_rows(folder: Path) -> list[Row]:
 
     rows, damaged = read_folder(folder)
     if damaged:
-        raise BadRecordings(folder, damaged, "mend them, or take them out of the folder")
+        raise BadRecordings(folder, damaged, "repair the files, or remove them from the folder")
     return rows
 
 

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from snn_fusion.data.recording import Sense
 from snn_fusion.encoding.encoder import channels
 from snn_fusion.encoding.spikes import Spikes
+from snn_fusion.errors import BadInput
 from snn_fusion.network.graph import Graph, load_graph
 from snn_fusion.network.live import Live, State
 from snn_fusion.registry.seals import check_evaluation
@@ -113,7 +114,11 @@ def _accuracy(evaluation: Path | None, graph: Graph) -> Mapping[str, list[float]
     if evaluation is None or not evaluation.exists():
         return {}
     check_evaluation(evaluation, graph.digest, graph.weights_digest)
-    found: Mapping[str, list[float]] = json.loads(evaluation.read_text())["accuracy_by_step"]
+    found: Mapping[str, list[float]] | None = json.loads(evaluation.read_text()).get("accuracy_by_step")
+    if found is None:
+        raise BadInput(
+            evaluation, "has no `accuracy_by_step`", "run `snn-fusion evaluate` and register the version again"
+        )
     return found
 
 
