@@ -56,10 +56,11 @@ def check_retrain(retrain: dict[str, Any]) -> None:
     assert retrain["params"]["params_file"]["type"] == "string"
     assert retrain["params"]["speakers"]["type"] == "boolean"
     assert "AssetOrTimeSchedule" in retrain["schedule"]
-    order = [*NETWORK, *(f"chip.{stage}" for stage in CHIP), *RELEASE, "gate"]
+    order = [*NETWORK, *(f"chip.{stage}" for stage in CHIP), "chips_ended", *RELEASE, "gate"]
     assert list(retrain["tasks"]) == order
     for name, following in pairwise(order):
         assert following in retrain["tasks"][name]["downstream"]
+    assert "compare" in retrain["tasks"]["speakers"]["downstream"]
     assert retrain["tasks"]["gate"]["downstream"] == []
 
 
