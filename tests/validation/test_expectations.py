@@ -9,6 +9,7 @@ import pytest
 from snn_fusion.config import Params
 from snn_fusion.data.recording import Sense, Signal
 from snn_fusion.validation.checks import (
+    INSIDE,
     LABEL_CHECKS,
     SUBJECT_CHECKS,
     Check,
@@ -50,7 +51,17 @@ def test_a_bad_recording_is_named_with_value_and_limit(
 def test_every_check_of_a_recording_has_a_bad_case(params: Params) -> None:
     tried = {(sense, message.split(":")[0]) for sense, _, message in BAD}
     known = {(sense, check.says) for sense, checks in sense_checks(params).items() for check in checks}
-    assert known - tried == {(sense, "unreadable") for sense in GOOD}
+    assert known - tried == {(sense, says) for sense in GOOD for says in ("unreadable", INSIDE.says)}
+
+
+@pytest.mark.parametrize("sense", GOOD)
+def test_a_recording_of_which_next_to_nothing_lies_in_the_window_is_named(
+    sense: Sense, validator: Validator, params: Params
+) -> None:
+    good = described("good", GOOD[sense], params)
+    records: list[Record] = [{**good, "used_share": 1.0}, {**good, "id": "bad", "used_share": 0.004}]
+    ((name, reason),) = reasons(validator, sense_checks(params)[sense], records, sense)
+    assert (name, reason) == ("bad", f"{INSIDE.says}: used_share = 0.004, allowed at least 0.01")
 
 
 def test_a_file_that_cannot_be_read_gives_only_the_readers_reason(validator: Validator, params: Params) -> None:
