@@ -40,10 +40,15 @@ def leave_out(ws: Workspace, stage: str, name: str, why: str) -> dict[str, Any]:
 
 
 def tune(params: Params, ws: Workspace, name: str) -> dict[str, Any]:
-    """Tune the trained network for a target; writes tuned/<family>/<target>/ as programs."""
+    """Tune the trained network for a target; writes tuned/<family>/<target>/ as programs.
+
+    Where the target is not there, its later stages are left out with it, since a DAG that skips them does not run them.
+    """
     family = FAMILY.get(name, name)
     if why := unavailable(name):
-        return leave_out(ws, f"tuned/{family}", name, why)
+        for later in (f"compiled/{name}", f"measured/{name}"):
+            leave_out(ws, later, name, why)
+        return {**leave_out(ws, f"tuned/{family}", name, why), "target": name}
 
     def work(out: Path) -> dict[str, Any]:
         from snn_fusion.network.graph import load_graph
