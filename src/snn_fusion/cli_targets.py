@@ -90,9 +90,6 @@ def compile_(
 
         snn-fusion compile --graph braille.nir --target loihi2 --dt 0.0001 --reset zero --reset-delay 0
     """
-    from snn_fusion.targets.agreement import MOST
-    from snn_fusion.targets.compile import compile_graph, load_spikes, parse_reset, read_program
-
     if graph is None:
         given = {"--out": out, "--dt": dt, "--reset": reset, "--reset-delay": reset_delay, "--examples": examples}
         given |= {"--max-deviation": max_deviation}
@@ -103,6 +100,9 @@ def compile_(
 
         run_stage(lambda p, w: compile_(p, w, target), params, as_json)
         return
+    from snn_fusion.targets.agreement import MOST
+    from snn_fusion.targets.compile import compile_graph, load_spikes, parse_reset, read_program
+
     made, meta = read_program(graph, dt, parse_reset(reset), reset_delay)
     folder = out or Workspace.default().path("artefacts", target)
     most = MOST if max_deviation is None else max_deviation

@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from snn_fusion.benchmark.document import document, table
+from snn_fusion.benchmark.accuracy_table import table
+from snn_fusion.benchmark.document import document
 from snn_fusion.benchmark.evaluate import Evaluation, evaluate_rows
 from snn_fusion.benchmark.figures import learning_curves
 from snn_fusion.benchmark.pictures import Picture, draw, read_history

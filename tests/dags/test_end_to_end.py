@@ -26,7 +26,8 @@ def note():
 
 atexit.register(note)
 from snn_fusion.cli import main
-main()
+if __name__ == "__main__":  # a pool's processes import this file again
+    main()
 """
 
 pytestmark = pytest.mark.xdist_group("airflow")

@@ -244,7 +244,7 @@ def test_training_data_that_moved_away_from_the_champions_give_a_warning(
     accept_profile(workspace, workspace.path("validated", "profile.json"))
     before = workspace.digest("validated", *DATA_SET)
     again = validate(lab, workspace)
-    assert (again["up_to_date"], again["warnings"]) == (False, [])
+    assert (again["up_to_date"], again["warnings"]) == (True, [])  # a comparison with itself says nothing
     assert workspace.digest("validated", *DATA_SET) == before  # so that the stages after it stay up to date
     import_lab(made, workspace, lab, tmp_path / "quieter", quieter)
     warnings = validate(lab, workspace)["warnings"]

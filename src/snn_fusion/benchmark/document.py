@@ -1,4 +1,4 @@
-"""An evaluation as plain data: evaluation.json (docs/evaluation.md), predictions.parquet, the table on the terminal."""
+"""An evaluation as plain data: evaluation.json (docs/evaluation.md), predictions.parquet."""
 
 from __future__ import annotations
 
@@ -6,9 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 import pyarrow as pa
-from rich.table import Table
 
-from snn_fusion.benchmark.conditions import CONDITIONS, VIEWS
+from snn_fusion.benchmark.conditions import VIEWS
 from snn_fusion.benchmark.evaluate import Evaluation
 from snn_fusion.benchmark.operations import SOURCE
 from snn_fusion.data.dataset import SYNTHETIC
@@ -84,30 +83,3 @@ def predictions(evaluation: Evaluation) -> pa.Table:
         columns["label"] += [names[k] for k in answers.labels]
         columns["prediction"] += [names[k] for k in answers.predictions]
     return pa.table(columns)
-
-
-def table(content: dict[str, Any]) -> Table:
-    """Accuracy in per cent with its 95 % interval, a line a condition, a column a sense."""
-    accuracy = content["accuracy"]
-    views = [view for view in VIEWS if view in accuracy["clean"]]
-    shown = Table(
-        box=None,
-        padding=(0, 1),
-        pad_edge=False,
-        title="accuracy in % (95 % interval)",
-        title_style="bold",
-        title_justify="left",
-    )
-    shown.add_column("condition", no_wrap=True)
-    for view in views:
-        shown.add_column(f"{view} [dim]n={accuracy['clean'][view]['n']}[/]", justify="right", no_wrap=True)
-    for condition in (c.name for c in CONDITIONS if c.name in accuracy):
-        shown.add_row(condition, *(cell(accuracy[condition].get(view)) for view in views))
-    return shown
-
-
-def cell(measured: dict[str, float] | None) -> str:
-    if measured is None:
-        return ""
-    value, low, high = (f"{100 * measured[key]:.1f}".replace("100.0", "100") for key in ("value", "low", "high"))
-    return f"[bold]{value}[/] [dim]{low}–{high}[/]"

@@ -8,7 +8,8 @@ from typing import Any
 from rich.console import Group
 from rich.text import Text
 
-from snn_fusion.benchmark.document import document, table
+from snn_fusion.benchmark.accuracy_table import table
+from snn_fusion.benchmark.document import document
 from snn_fusion.benchmark.evaluate import Evaluation
 from snn_fusion.benchmark.testset import check_labels
 from snn_fusion.data.manifest import Row

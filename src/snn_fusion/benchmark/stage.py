@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from snn_fusion.benchmark.accuracy_table import table
 from snn_fusion.benchmark.conditions import HARD_CONDITIONS
 from snn_fusion.benchmark.console import Progress, say, warn_of_encoder
 from snn_fusion.config import Params
@@ -159,8 +160,6 @@ def _check_out(out: Path | None) -> None:
 
 
 def _hand_over(content: dict[str, Any], out: Path | None) -> None:
-    from snn_fusion.benchmark.document import table
-
     say(table(content))
     if str(out) == "-":
         sys.stdout.write(_json(content))

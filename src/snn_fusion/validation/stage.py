@@ -25,12 +25,12 @@ def validate(params: Params, ws: Workspace) -> dict[str, Any]:
     seen: list[Imported] = []
 
     def inputs() -> dict[str, str]:
-        imported, reference = _used(params, ws), ws.path(*REFERENCE)
+        imported = _used(params, ws)
         seen.append(imported)
         return {
             "recordings": imported.digest,
             "params": digest(params.data, params.validation, _wanted(params), _window(params), params.seed),
-            "reference": file_digest(reference) if reference.exists() else "",
+            "reference": _reference(ws),
             "code": code_digest("validation", "encoding", "data"),
         }
 
@@ -55,6 +55,21 @@ def _used(params: Params, ws: Workspace) -> Imported:
     used = imported.only({row.source for row in select_sources(imported.rows, params.data.sources)})
     check_there(ws, used)
     return used
+
+
+def _reference(ws: Workspace) -> str:
+    """Digest of the profile to compare the training data with; "" where there is none.
+
+    When a network trained on these very data becomes champion, their profile becomes the reference. A comparison with
+    itself says nothing, so that is no reason to measure every recording again: the earlier reference stays the input.
+    """
+    reference = ws.path(*REFERENCE)
+    if not reference.exists():
+        return ""
+    current, own = file_digest(reference), ws.path("validated", "profile.json")
+    if own.exists() and file_digest(own) == current:
+        return str(ws.stamp("validated")["inputs"]["reference"])
+    return current
 
 
 def accept_profile(ws: Workspace, profile: Path) -> None:
