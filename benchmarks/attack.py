@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import collections
+import gzip
 import json
 import select
 import socket
@@ -36,6 +37,18 @@ WELCOME, MASK = STREAM + b"\r\n", b"\0\0\0\0"
 STARTS = b"\x81\x93" + MASK + b'{"start":["audio"]} '[:19]
 GET = b"GET /docs HTTP/1.1\r\n" + HOST + b"\r\n"
 MOST_MB, MOST_MS = 64, 200
+
+
+def packed(path: bytes, body: bytes) -> bytes:
+    """A whole request whose body is small as sent and large once unpacked."""
+    small = gzip.compress(body)
+    head = b"POST " + path + b" HTTP/1.1\r\n" + HOST + b"Content-Type: application/json\r\nContent-Encoding: gzip\r\n"
+    return head + b"Content-Length: %d\r\n\r\n" % len(small) + small
+
+
+STROKE = b'{"t":[0],"x":[0],"y":[0]}'
+ZEROS = packed(b"/v1/predict", b'{"audio":{"rate":8000,"samples":[' + b"0," * 8_300_000 + b"0]}}")
+STROKES = packed(b"/v1/pen", b'{"strokes":[' + STROKE + (b"," + STROKE) * 190_000 + b"]}")
 
 
 @dataclass(frozen=True)
@@ -80,6 +93,8 @@ ATTACKS = {
     "pipelined requests, answers not read": Attack(b"", b"GET /health HTTP/1.1\r\n" + HOST + b"\r\n", 0.0, False),
     "pipelined pages, answers not read": Attack(b"", GET, 0.0, False),
     "pipelined refusals, answers not read": Attack(b"", b"GET /nothing HTTP/1.1\r\n\r\n", 0.0, False),
+    "8.3 million zeros in gzip": Attack(b"", ZEROS),
+    "190,000 strokes in gzip": Attack(b"", STROKES),
     "a stream's head without end": Attack(STREAM, b"a:\r\n"),
     "a stream's pings, pongs not read": Attack(WELCOME, b"\x89\xfd" + MASK + b"a" * 125, reads=False, stream=b""),
     "a stream's tiny pings": Attack(WELCOME, b"\x89\x80" + MASK, stream=b""),

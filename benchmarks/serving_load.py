@@ -57,6 +57,19 @@ class Running:
         return max(int(one.memory_info().rss) for one in (parent, *parent.children(recursive=True)))
 
 
+def replaced(service: Running, ready: str) -> float:
+    """Seconds from the kill of the process that answers to the first answer of the one that replaces it."""
+    (worker,) = psutil.Process(service.process.pid).children()
+    worker.kill()
+    worker.wait()
+    killed = time.perf_counter()
+    while not _answers(service.port, ready):
+        if time.perf_counter() - killed > STARTS_S:
+            raise RuntimeError("the process that was killed was not replaced")
+        time.sleep(0.01)
+    return time.perf_counter() - killed
+
+
 @contextlib.contextmanager
 def running(command: Sequence[str], home: Path, settings: Mapping[str, str], ready: str) -> Iterator[Running]:
     """What the command serves, on a free loopback port, with its files in `home`; ended at the end."""
