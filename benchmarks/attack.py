@@ -46,7 +46,7 @@ def packed(path: bytes, body: bytes) -> bytes:
     return head + b"Content-Length: %d\r\n\r\n" % len(small) + small
 
 
-STROKE = b'{"t":[0],"x":[0],"y":[0]}'
+STROKE = b'{"x":[0],"y":[0]}'
 ZEROS = packed(b"/v1/predict", b'{"audio":{"rate":8000,"samples":[' + b"0," * 8_300_000 + b"0]}}")
 STROKES = packed(b"/v1/pen", b'{"strokes":[' + STROKE + (b"," + STROKE) * 190_000 + b"]}")
 
