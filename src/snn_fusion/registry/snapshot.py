@@ -50,7 +50,7 @@ def keep(ws: Workspace, model: str, data_digest: str) -> bool:
     configure(project, ws)
     write_atomic(project / ".dvcignore", "")
     remove_tree(folder)
-    for part in (*PARTS, *_copies(ws.root)):
+    for part in (*PARTS, *copies(ws.root)):
         _copy(ws.path(part), folder / part)
     if not on_server():
         _copy_database(database(ws), folder / STORE[1])
@@ -82,7 +82,7 @@ def restore(params: Params, ws: Workspace) -> dict[str, Any]:
         facts, pushed = _fetch(ws, model)
         folder = ws.path("dvc", "registry", FOLDER)
         _fetch_data(ws, folder / "dvc" / "locks" / facts["data_digest"])
-        for part in (*PARTS, *_copies(folder), *STORE):
+        for part in (*PARTS, *copies(folder), *STORE):
             _move(folder / part, ws.path(part))
         remove_tree(folder)
         remove_tree(ws.path(*RESTORING))
@@ -108,7 +108,7 @@ def holds_akida_figures(folder: Path) -> bool:
     return False
 
 
-def _copies(folder: Path) -> list[str]:
+def copies(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.glob(COPIES))
 
 

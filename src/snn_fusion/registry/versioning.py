@@ -15,7 +15,7 @@ from snn_fusion.config import Params
 from snn_fusion.data.imported import LOCK as RECORDINGS_LOCK
 from snn_fusion.data.imported import SNAPSHOT, check_pinned, make_current
 from snn_fusion.errors import BadInput
-from snn_fusion.registry import versions
+from snn_fusion.registry import pushed, versions
 from snn_fusion.registry.dvc_project import (
     LOCK,
     OPTIONS,
@@ -55,6 +55,8 @@ def push(params: Params, ws: Workspace) -> dict[str, Any]:
         data = read_data_set(ws).digest
         project = ws.path("dvc", "project")
         _mimic_checkout(project, params, ws)
+        if done := pushed.last(ws, project, registered["model"]):
+            return done | {"up_to_date": True}
         with ws.lock("push", RECORDINGS_LOCK):  # DVC must not see half of an import
             dvc(project, "commit", "--force")  # with --quiet it would not say what is wrong
         sent = dvc(project, "push").strip().splitlines()
@@ -66,7 +68,7 @@ def push(params: Params, ws: Workspace) -> dict[str, Any]:
         client.log_artifacts(registered["run_id"], str(kept), IN_RUN)
         client.set_model_version_tag(registered["model"], registered["version"], TAG, md5)
         akida = keep(ws, registered["model"], data)
-        return {
+        result = {
             "version": registered["version"],
             "data_digest": data,
             "recordings_md5": md5,
@@ -74,6 +76,8 @@ def push(params: Params, ws: Workspace) -> dict[str, Any]:
             "up_to_date": bool(sent) and sent[-1].startswith("Everything is up to date"),
             "lock": str(kept / LOCK),
         } | ({"warnings": [AKIDA_IN_REMOTE]} if akida else {})
+        pushed.note(ws, project, registered["model"], result)
+        return result
 
 
 def _registered(ws: Workspace) -> dict[str, Any]:
