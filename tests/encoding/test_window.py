@@ -54,6 +54,31 @@ def test_a_word_after_loud_steady_noise_is_found_where_it_rises_above_it(level: 
     assert 1_150_000 <= window.begin_us <= 1_260_000
 
 
+@pytest.mark.parametrize("gain", [0.3, 0.1, 0.03])
+@pytest.mark.parametrize("noise", [0.0, 0.0005])
+def test_a_quiet_word_after_rest_begins_where_the_loud_one_does(gain: float, noise: float, code) -> None:
+    rest = noise * np.random.default_rng(1).standard_normal(9600)
+    loud = np.concatenate([rest, a_sound(3).samples]).astype(np.float32)
+    begins = [seen({"audio": Audio(loud * np.float32(g), 8000)}, code).begin_us or 0 for g in (1.0, gain)]
+    assert begins[0] == pytest.approx(1_200_000, abs=20_000) and abs(begins[1] - begins[0]) <= 20_000
+
+
+@pytest.mark.parametrize("at", [0, 2400])
+@pytest.mark.parametrize("length", [4, 80, 160])
+def test_a_click_or_a_thump_before_a_word_is_not_where_it_begins(at: int, length: int, code) -> None:
+    rest = 0.0005 * np.random.default_rng(1).standard_normal(9600)
+    words = [np.concatenate([rest, a_sound(3).samples]).astype(np.float32) for _ in range(2)]
+    words[1][at : at + length] += 0.5 * np.sin(np.arange(length))
+    without, after_click = (seen({"audio": Audio(word, 8000)}, code) for word in words)
+    assert after_click.found == "later" and after_click.begin_us == without.begin_us
+
+
+def test_a_sound_that_is_nothing_but_a_click_has_no_onset(code) -> None:
+    click = np.zeros(8000, np.float32)
+    click[4000:4080] = 0.5
+    assert seen({"audio": Audio(click, 8000)}, code).found == "not found"
+
+
 @pytest.mark.parametrize("make", MAKERS)
 def test_what_begins_within_the_look_back_is_seen_from_its_first_sample(make, code) -> None:
     for us in (0, 50_000):

@@ -19,9 +19,13 @@ SMOOTH = 4  # hops whose mean is the level
 STEADY_US, STEADY_DB = 200_000, 6.0
 CLEAR_DB: dict[Sense, float] = {"audio": 20.0, "events": 10.0, "imu": 20.0}  # above the least level; more is not weak
 SILENCE = 1e-30  # energy that is added before the logarithm
+# Hops that the level stays up: the mean over SMOOTH of a sound of at least 35 ms. A switch or a thump is shorter.
+LASTS: dict[Sense, int] = {"audio": 10, "events": 1, "imu": 1}
+# How far below the least level a quiet signal may lie, once the noise before it is known to lie far enough below it.
+QUIETER_DB: dict[Sense, float] = {"audio": 20.0, "events": 0.0, "imu": 0.0}
 
 # What is carried on from hop to hop.
-HOPS, FOUND, CANDIDATE, LOW, HIGH, SUM, FLOOR, FLOOR_HOPS, WEAK, LEVEL, STEADY = range(11)
+HOPS, FOUND, CANDIDATE, LOW, HIGH, SUM, FLOOR, FLOOR_HOPS, WEAK, LEVEL, STEADY, RUN = range(12)
 
 
 class Onset:
@@ -31,13 +35,14 @@ class Onset:
     """
 
     def __init__(self, sense: Sense, params: OnsetParams, window_ms: float) -> None:
-        self._state = np.zeros(11)
-        self._state[[FOUND, CANDIDATE, WEAK]] = -1
+        self._state = np.zeros(12)
+        self._state[[FOUND, CANDIDATE, WEAK, RUN]] = -1
         self._recent = np.zeros((SMOOTH, 2))
         unit = params.events_per_s * HOP_US / 1e6 if sense == "events" else 1.0
         least = params.audio_db if sense == "audio" else 0.0
         self._look_back = round(1000 * min(params.look_back_ms, window_ms) / HOP_US)
-        self._settings = unit, least, least + CLEAR_DB[sense], params.rise_db, self._look_back
+        levels = least, least - QUIETER_DB[sense], least + CLEAR_DB[sense], params.rise_db
+        self._settings = unit, *levels, self._look_back, LASTS[sense]
 
     def push(self, hops: Float64) -> None:
         """Energy and weight of the next hops (k, 2)."""
@@ -58,12 +63,13 @@ class Onset:
         """The first hop that may still turn out to be the onset."""
         if self._state[CANDIDATE] >= 0:
             return 0
-        first = max(int(self._state[HOPS]) - self._look_back, 0)
+        latest = self._state[HOPS] if self._state[RUN] < 0 else self._state[RUN]
+        first = max(int(latest) - self._look_back, 0)
         return first if first > self._look_back else 0
 
 
 @njit(cache=True, nogil=True)
-def _search(hops, state, recent, unit, least, clear, rise, look_back):  # type: ignore[no-untyped-def]
+def _search(hops, state, recent, unit, least, quietest, clear, rise, look_back, lasts):  # type: ignore[no-untyped-def]
     for k in range(len(hops)):
         hop = int(state[HOPS])
         recent[hop % SMOOTH] = hops[k]
@@ -79,20 +85,26 @@ def _search(hops, state, recent, unit, least, clear, rise, look_back):  # type: 
                 state[FOUND] = 0
                 return
             if lasted * HOP_US >= STEADY_US:
-                state[STEADY], state[CANDIDATE], state[WEAK] = 1, -1, -1
+                state[STEADY], state[CANDIDATE], state[WEAK], state[RUN] = 1, -1, -1, -1
                 state[FLOOR], state[FLOOR_HOPS] = state[SUM], lasted
             continue
         floor = 10 * np.log10(state[FLOOR] / state[FLOOR_HOPS] + SILENCE) if state[FLOOR_HOPS] else least - rise
-        if level <= max(floor, least - rise) + rise / 2:
-            state[WEAK] = -1
-        elif state[WEAK] < 0:
-            state[WEAK] = hop
-        if level > max(least, floor + rise):
-            began = max(state[WEAK], hop - look_back)
-            if began > look_back or state[STEADY]:
-                state[FOUND] = began
-                return
-            state[CANDIDATE], state[LOW], state[HIGH], state[SUM] = hop, level, level, 10 ** (level / 10)
-        elif state[WEAK] < 0:
+        limit = least
+        if state[FLOOR_HOPS] * HOP_US >= STEADY_US:
+            limit = max(min(least, floor + rise), quietest)
+        if level <= max(floor, limit - rise) + rise / 2:  # rest, or noise
+            state[WEAK], state[RUN] = -1, -1
             state[FLOOR] += 10 ** (level / 10)
             state[FLOOR_HOPS] += 1
+            continue
+        if state[WEAK] < 0:
+            state[WEAK] = hop
+        if state[RUN] < 0 and level > max(limit, floor + rise):
+            state[RUN] = hop
+        if state[RUN] < 0 or hop - state[RUN] + 1 < lasts:
+            continue
+        began = max(state[WEAK], state[RUN] - look_back)
+        if began > look_back or state[STEADY]:
+            state[FOUND] = began
+            return
+        state[CANDIDATE], state[LOW], state[HIGH], state[SUM] = hop, level, level, 10 ** (level / 10)
