@@ -1,4 +1,4 @@
-"""Time stamps that no sensor gives, and senses that the window does not see, are refused by name or left out and counted."""
+"""Time stamps that no sensor gives, and senses that the window does not see, are refused by name or dropped."""
 
 from __future__ import annotations
 

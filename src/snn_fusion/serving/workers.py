@@ -131,8 +131,8 @@ class Workers:
                 job.done.set_exception(result)
             else:
                 job.done.set_result(result)
-        # An exception holds the frames that it came through, and with them all that was made of the request. A frame that
-        # holds the exception in turn, as those of the pool hold these results, keeps that until garbage is looked for.
+        # An exception holds the frames that it came through, and with them all that was made of the request. A frame
+        # that holds the exception in turn, as the pool's hold these results, keeps that until garbage is looked for.
         results.clear()
 
 
