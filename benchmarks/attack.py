@@ -51,6 +51,14 @@ ZEROS = packed(b"/v1/predict", b'{"audio":{"rate":8000,"samples":[' + b"0," * 8_
 STROKES = packed(b"/v1/pen", b'{"strokes":[' + STROKE + (b"," + STROKE) * 190_000 + b"]}")
 
 
+def lasting(last_us: int) -> bytes:
+    """A batch of recordings of two readings each, which last so long."""
+    channels = {name: [0, 1] for name in ("acc_x", "acc_y", "turn_rate", "contact")}
+    one = {"imu": {"t": [0, last_us], "channels": channels}}
+    one["events"] = {"t": [0, last_us], "x": [1, 2], "y": [1, 2], "p": [0, 1], "width": 34, "height": 34}
+    return packed(b"/v1/predict/batch", json.dumps({"recordings": [one] * 64}).encode())
+
+
 @dataclass(frozen=True)
 class Attack:
     """`opening` once, then `more` without end, in blocks; `pause_s` between blocks; whether answers are read.
@@ -95,6 +103,8 @@ ATTACKS = {
     "pipelined refusals, answers not read": Attack(b"", b"GET /nothing HTTP/1.1\r\n\r\n", 0.0, False),
     "8.3 million zeros in gzip": Attack(b"", ZEROS),
     "190,000 strokes in gzip": Attack(b"", STROKES),
+    "64 recordings of an hour in gzip": Attack(b"", lasting(3_599_999_999)),
+    "64 recordings of a minute in gzip": Attack(b"", lasting(60_000_000)),
     "a stream's head without end": Attack(STREAM, b"a:\r\n"),
     "a stream's pings, pongs not read": Attack(WELCOME, b"\x89\xfd" + MASK + b"a" * 125, reads=False, stream=b""),
     "a stream's tiny pings": Attack(WELCOME, b"\x89\x80" + MASK, stream=b""),

@@ -14,6 +14,7 @@ def worker_pool(tasks: int) -> ProcessPoolExecutor:
     spawn: forking a process whose libraries run threads can hang.
     """
     processes = max(1, min(os.cpu_count() or 1, tasks))
+    os.environ["PYTHONSAFEPATH"] = "1"  # else they begin with the modules in the current folder
     context = multiprocessing.get_context("spawn")
     return ProcessPoolExecutor(processes, mp_context=context, initializer=_leave_with_parent)
 

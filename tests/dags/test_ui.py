@@ -16,6 +16,7 @@ import psutil
 import pytest
 
 from snn_fusion.workspace import Workspace
+from tests.planted import plant, was_run
 
 pytestmark = pytest.mark.xdist_group("airflow")
 UI = [str(Path(sys.executable).parent / "snn-fusion"), "ui"]
@@ -39,10 +40,13 @@ def test_taken_port_is_named_with_a_remedy(workspace: Workspace) -> None:
     assert not workspace.root.exists()
 
 
-def test_uis_listen_on_loopback_only_and_want_a_password(airflow: Workspace) -> None:
+def test_uis_listen_on_loopback_only_want_a_password_and_run_nothing_of_the_folder(
+    airflow: Workspace, tmp_path: Path
+) -> None:
+    plant(planted := tmp_path / "planted")
     ports = {"Airflow": free_port(), "MLflow": free_port()}
     options = ["--airflow-port", str(ports["Airflow"]), "--mlflow-port", str(ports["MLflow"])]
-    run = subprocess.Popen([*UI, *options], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    run = subprocess.Popen([*UI, *options], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=planted)
     assert run.stdout
     said = ""
     try:
@@ -50,6 +54,7 @@ def test_uis_listen_on_loopback_only_and_want_a_password(airflow: Workspace) -> 
             said += line
             if "Ctrl-C" in line:
                 break
+        assert not was_run(planted)
         family = psutil.Process(run.pid).children(recursive=True)
         assert len(family) >= 5, said
         listening = {c.laddr for one in family for c in one.net_connections() if c.status == psutil.CONN_LISTEN}

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import gzip
 import json
 import time
 import tracemalloc
+import weakref
 from collections.abc import Callable
 
 import httpx
@@ -17,14 +19,16 @@ from starlette.testclient import TestClient
 
 from snn_fusion.data.recording import EVENT
 from snn_fusion.encoding.events import Stream
+from snn_fusion.errors import BadInput
 from snn_fusion.serving import limits
 from snn_fusion.serving.app import create
 from snn_fusion.serving.arrays import numbers
 from snn_fusion.serving.body import FREE, Held
 from snn_fusion.serving.model import Model
-from snn_fusion.serving.problems import Problem
+from snn_fusion.serving.problems import Problem, invalid
 from snn_fusion.serving.settings import Settings
 from snn_fusion.serving.stream import Crowd
+from snn_fusion.serving.workers import Workers
 from tests.serving.made import CODE, MSGPACK, as_json, recording
 from tests.serving.watching import LOCAL, NEVER
 
@@ -60,6 +64,68 @@ def test_a_small_body_that_unpacks_to_millions_is_refused_by_its_count(client: T
     tracemalloc.stop()
     assert (answer.status_code, answer.json()["error"]["field"]) == (422, field), answer.text
     assert peak < 4 * limits.BODY  # as objects these would take hundreds of megabytes
+
+
+def long_lasting(last_us: int) -> bytes:
+    """A batch of two readings each: nothing to send, and much time to look through."""
+    readings = {"t": [0, last_us], "channels": {one.name: [0, 1] for one in CODE.imu.channels}}
+    events = {"t": [0, last_us], "x": [1, 2], "y": [1, 2], "p": [0, 1], "width": 34, "height": 34}
+    return json.dumps({"recordings": [{"imu": readings, "events": events}, {"imu": readings}] * 32}).encode()
+
+
+def test_a_batch_of_recordings_that_last_an_hour_is_refused_before_any_work(client: TestClient) -> None:
+    content = gzip.compress(long_lasting(3_599_999_999))
+    assert len(content) < 512
+    tracemalloc.start()
+    started = time.perf_counter()
+    answer = client.post("/v1/predict/batch", content=content, headers={**JSON, "Content-Encoding": "gzip"})
+    took, (_, peak) = time.perf_counter() - started, tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    found = [one["error"] for one in answer.json()["answers"]]
+    assert {one["field"].partition(".")[2] for one in found} == {"events.t[1]", "imu.t[1]"}
+    assert found[1]["limit"] == "60 s at most"
+    assert took < 2 and peak < 2**22  # each one's hops would be tens of megabytes
+
+
+def test_a_batch_of_recordings_that_last_as_long_as_they_may_costs_no_more_than_others(client: TestClient) -> None:
+    def seconds(content: bytes) -> float:
+        started = time.perf_counter()
+        assert client.post("/v1/predict/batch", content=content, headers=JSON).status_code == 200
+        return time.perf_counter() - started
+
+    ordinary = json.dumps({"recordings": [as_json(recording(1))] * 64}).encode()
+    seconds(ordinary)
+    assert min(seconds(long_lasting(limits.SPAN_US)) for _ in range(3)) < 3 * min(seconds(ordinary) for _ in range(3))
+
+
+def test_what_was_made_of_a_refused_request_is_freed_at_once() -> None:
+    """And not when garbage is looked for, which is never soon: arrays are few objects, however large."""
+    made: list[weakref.ref[np.ndarray]] = []
+
+    def work() -> None:
+        array = np.zeros(1000)
+        made.append(weakref.ref(array))
+        try:
+            raise BadInput("imu", f"{len(array)} values", "fewer")
+        except BadInput as error:
+            raise invalid(error.where, error.problem, error.remedy) from None
+
+    async def refused(workers: Workers) -> None:
+        with pytest.raises(Problem):
+            await workers.run(work)
+
+    async def all_of_them() -> None:
+        workers = Workers(2, 600.0)
+        await asyncio.gather(*(refused(workers) for _ in range(40)))
+        await workers.drained()
+        workers.close()
+
+    gc.disable()
+    try:
+        asyncio.run(all_of_them())
+        assert len(made) == 40 and not any(one() is not None for one in made)
+    finally:
+        gc.enable()
 
 
 def test_what_messagepack_declares_is_refused_before_it_is_made(client: TestClient) -> None:

@@ -15,7 +15,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import httpx
 import psutil
@@ -30,11 +30,12 @@ from snn_fusion.serving.serve import serve
 from snn_fusion.serving.settings import Settings
 from snn_fusion.serving.warm import made
 from snn_fusion.workspace import Workspace
+from tests.planted import plant, was_run
 from tests.serving.made import CODE
 from tests.serving.running import free_port, listening
 from tests.serving.signing import Signer
 
-PROGRAM = [sys.executable, "-c", "from snn_fusion.cli import main; main()", "serve"]
+PROGRAM = [sys.executable, "-P", "-c", "from snn_fusion.cli import main; main()", "serve"]
 ENDS_S = 40
 
 
@@ -53,9 +54,9 @@ def started(small_graph: Path, tmp_path_factory: pytest.TempPathFactory) -> Iter
     home, port = tmp_path_factory.mktemp("serve"), free_port()
     env = {k: v for k, v in os.environ.items() if not k.startswith("SNN_FUSION_SERVE_")}
     command = [*PROGRAM, "--model", str(small_graph), "--port", str(port)]
-    process = subprocess.Popen(
-        command, env=env | {"SNN_FUSION_HOME": str(home)}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
+    plant(home / "planted")
+    pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    process = subprocess.Popen(command, env=env | {"SNN_FUSION_HOME": str(home)}, cwd=home / "planted", **pipes)
     out = process.stdout
     assert out is not None
     try:
@@ -76,6 +77,7 @@ def test_it_says_where_it_listens_once_it_is_ready_and_its_first_answer_compiles
     assert httpx.get(f"{started.url}/ready", timeout=5).json()["ready"] is True
     answer = httpx.post(f"{started.url}/v1/predict", json=as_json(made(CODE)), timeout=10).json()
     assert answer["model"]["arithmetic"] == "float"
+    assert not was_run(started.home / "planted")
     assert answer["timing_ms"]["encode"] + answer["timing_ms"]["infer"] < 1000  # compiling takes seconds
 
 

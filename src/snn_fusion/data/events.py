@@ -15,6 +15,7 @@ Size = tuple[int, int]
 PAUSE_US = 1_000_000  # a camera sees noise all the time: a silence this long after its first events is suspicious
 STALE_SHARE = 0.05  # events before such a pause, of all events, that are left over from before the recording
 MAX_JUMP_US = 60_000_000  # no camera is silent that long, nor goes back
+JUMP_REMEDY = "no camera is silent so long: cut the recording there, or remove the part"
 MAX_STALE_SHARE = 0.2  # the same for jumps that cannot be a pause
 
 
@@ -67,10 +68,8 @@ def checked(path: Path, found: Found, given: Size | None = None, own_clock: bool
     if not len(events):
         dropped = f"; {'; '.join(remarks)}" if remarks else ""
         raise BadRecording(path, f"zero length: no events{dropped}")
-    if stale := _stale(events["t"]):
-        gap = int(events["t"][stale] - events["t"][stale - 1])
-        why = f"{_seconds(gap)} lie between them and the next" if gap > 0 else f"time goes back by {_seconds(-gap)}"
-        remarks = (*remarks, f"the first {stale} events were dropped: {why}")
+    if stale := stale_events(events["t"]):
+        remarks = (*remarks, dropped_events(events["t"], stale))
         events = events[stale:]
     for axis, limit in (("x", width), ("y", height)):
         if int(events[axis].max()) >= limit:
@@ -83,7 +82,7 @@ def checked(path: Path, found: Found, given: Size | None = None, own_clock: bool
     return Events(events, width, height, remarks)
 
 
-def _stale(time: npt.NDArray[np.int64]) -> int:
+def stale_events(time: npt.NDArray[np.int64]) -> int:
     """How many events at the beginning were left in the camera from before: few of all, and far away in time."""
     early = time[: int(MAX_STALE_SHARE * len(time)) + 1]
     steps = early[1:] - early[:-1]
@@ -93,6 +92,22 @@ def _stale(time: npt.NDArray[np.int64]) -> int:
     return int(stale[-1]) + 1 if len(stale) else 0
 
 
+def dropped_events(time: npt.NDArray[np.int64], stale: int) -> str:
+    """What to say of the first `stale` events, which are left out."""
+    gap = int(time[stale] - time[stale - 1])
+    why = f"{_seconds(gap)} lie between them and the next" if gap > 0 else f"time goes back by {_seconds(-gap)}"
+    return f"the first {stale} events were dropped: {why}"
+
+
+def impossible_jump(time: npt.NDArray[np.int64]) -> tuple[int, str] | None:
+    """The first event, of ascending ones, that comes later after the one before than any camera's would; and how."""
+    far = np.flatnonzero(np.diff(time) > MAX_JUMP_US)
+    if not len(far):
+        return None
+    n = int(far[0]) + 1
+    return n, f"at {time[n]} us comes {_seconds(int(time[n] - time[n - 1]))} after the one before"
+
+
 def _check_times(path: Path, time: npt.NDArray[np.int64], stale: int) -> None:
     steps = time[1:] - time[:-1]
     if len(steps) and steps.min() < 0:
@@ -100,10 +115,8 @@ def _check_times(path: Path, time: npt.NDArray[np.int64], stale: int) -> None:
         raise BadRecording(path, f"t: event {n + stale} at {time[n]} us comes after one at {time[n - 1]} us")
     if time[0] < 0:
         raise BadRecording(path, f"t: event {stale} is at {time[0]} us, before the clock's zero")
-    if len(steps) and steps.max() > MAX_JUMP_US:
-        n = int(np.argmax(steps)) + 1
-        problem = f"t: event {n + stale} at {time[n]} us comes {_seconds(steps[n - 1])} after the one before"
-        raise BadRecording(path, problem, "no camera is silent so long: cut the recording there, or remove the part")
+    if jump := impossible_jump(time):
+        raise BadRecording(path, f"t: event {jump[0] + stale} {jump[1]}", JUMP_REMEDY)
 
 
 def _seconds(step: int) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 from urllib.parse import urlparse
 
 from snn_fusion.errors import BadInput, SnnFusionError
+from snn_fusion.registry.processes import ALONE
 from snn_fusion.workspace import DISK_REMEDY, Workspace, disk_error_in, project_root, remove_tree, write_atomic
 
 REMOTE = "SNN_FUSION_DVC_REMOTE"
@@ -24,7 +25,7 @@ RECORDED = (LOCK, STAGES, PARAMS, OPTIONS, REQUIREMENTS)
 def dvc(project: Path, *arguments: str) -> str:
     """Run DVC in `project`; its standard output. Raises SnnFusionError with what it said."""
     done = subprocess.run(
-        [sys.executable, "-m", "dvc", *arguments],
+        [sys.executable, *ALONE, "-m", "dvc", *arguments],
         cwd=project,
         env=os.environ | {"DVC_NO_ANALYTICS": "1"},
         capture_output=True,

@@ -46,6 +46,7 @@ def environment(ws: Workspace, database: Path | None = None) -> dict[str, str]:
         "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{database or home / 'airflow.db'}",
         "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
         "SNN_FUSION_HOME": str(ws.root),
+        "PYTHONSAFEPATH": "1",  # as `processes.ALONE`, for whatever these start in turn
     }
 
 

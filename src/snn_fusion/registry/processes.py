@@ -11,6 +11,8 @@ from typing import IO
 
 import psutil
 
+ALONE = ("-P",)  # for Python: run nothing that happens to lie in the current folder under a module's name
+
 
 def launch(
     command: Sequence[str], env: Mapping[str, str], output: int | IO[str] | IO[bytes] = subprocess.PIPE

@@ -18,6 +18,7 @@ from snn_fusion.errors import BadInput, SnnFusionError
 from snn_fusion.registry import versions
 from snn_fusion.registry.dvc_project import PARAMS
 from snn_fusion.registry.lineage import lock_digest, read_data_set, training_code
+from snn_fusion.registry.processes import ALONE
 from snn_fusion.registry.tracking import connect
 from snn_fusion.registry.versioning import IN_RUN, TAG, restore_recordings
 from snn_fusion.registry.versions import Version
@@ -86,7 +87,7 @@ def _run(stage: str, code: Path, params: Path, home: Workspace) -> None:
     """A stage of that checkout, in this Python environment, in a workspace of its own."""
     paths = [str(code / "src"), *filter(None, [os.environ.get("PYTHONPATH")])]
     env = os.environ | {"SNN_FUSION_HOME": str(home.root), "PYTHONPATH": os.pathsep.join(paths)}
-    command = [sys.executable, "-c", RUN_CLI, stage, "--json", "--params", str(params)]
+    command = [sys.executable, *ALONE, "-c", RUN_CLI, stage, "--json", "--params", str(params)]
     done = subprocess.run(command, cwd=code, env=env, stdout=subprocess.PIPE, text=True)
     if done.returncode:
         raise SnnFusionError(f"`{stage}` failed while rebuilding (its message is above); the pieces are in {home.root}")

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import secrets
+import shlex
 import socket
 import time
 import urllib.error
@@ -20,7 +21,7 @@ from snn_fusion.registry.embedded_airflow import environment, migrate, program
 from snn_fusion.registry.log_files import prune
 from snn_fusion.registry.services import Service, Services, end_leftovers
 from snn_fusion.registry.tracking import URI, artifact_root, connect, tracking_uri
-from snn_fusion.workspace import Workspace, disk_errors, print_waiting, write_atomic
+from snn_fusion.workspace import PACKAGE, Workspace, disk_errors, print_waiting, write_atomic
 
 HOST = "127.0.0.1"
 USER = "admin"
@@ -130,9 +131,11 @@ def _airflow_commands(port: int) -> dict[str, list[str]]:
 
 def _mlflow_command(ws: Workspace, port: int) -> list[str]:
     store, artifacts = tracking_uri(ws), artifact_root(ws).as_uri()
+    safe = f"--app-dir {shlex.quote(str(PACKAGE.parent))}"  # else uvicorn looks for modules in the current folder first
     return [
         *(program("mlflow"), "ui", "--host", HOST, "--port", str(port), "--workers", "1"),
         *("--backend-store-uri", store, "--artifacts-destination", artifacts, "--default-artifact-root", artifacts),
+        *("--uvicorn-opts", safe),
     ]
 
 

@@ -54,6 +54,7 @@ class Prediction(Step):
     clocks: Annotated[
         str, _said("which senses' time stamps have different origins, and that each begins at its own")
     ] = ""
+    dropped: Annotated[dict[str, str], _said("what was left out: events from before the recording, and how many")] = {}
     timing_ms: Annotated[dict[str, float], _said("milliseconds of encode and infer, and of waiting (queue)")] = {}
     cached: Annotated[bool, _said("whether the answer was kept from an earlier request; then nothing was timed")] = (
         False

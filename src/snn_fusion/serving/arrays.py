@@ -14,10 +14,10 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from snn_fusion.serving import limits
 from snn_fusion.serving.problems import Problem, invalid
 from snn_fusion.serving.undecoded import undecoded
 
+LAST = 2**63 - 1  # whole numbers
 LEAST = float(np.finfo(np.float32).min)
 PIECE = 32_768  # bytes of JSON
 FIXED, LISTS = range(0x90, 0xA0), {0xDC: 2, 0xDD: 4}  # MessagePack's lists: the length in the first byte, or after it
@@ -25,7 +25,7 @@ JSON_STARTS = b'"{[-0123456789tfn'  # in MessagePack each is a whole number, and
 INDEX = re.compile(r"\[(\d+)\](.*)", re.DOTALL)
 
 
-def numbers(sent: msgspec.Raw, dtype: np.dtype[Any], at: str, most: int, top: int = limits.US) -> npt.NDArray[Any]:
+def numbers(sent: msgspec.Raw, dtype: np.dtype[Any], at: str, most: int, top: int = LAST) -> npt.NDArray[Any]:
     """(n,) of at most `most` finite numbers: a list, or packed as `dtype`. Raises Problem.
 
     Whole numbers that 64 bits hold are compared with `top` by the caller.

@@ -9,6 +9,7 @@ import msgspec
 from snn_fusion.config import EncodingParams
 from snn_fusion.data.recording import MAX_SIDE, SENSES
 from snn_fusion.serving import answers, examples, limits, payload
+from snn_fusion.serving.arrays import LAST
 from snn_fusion.serving.fitting import fitting
 from snn_fusion.serving.model import Model
 from snn_fusion.serving.openapi_paths import TAGS, paths
@@ -80,10 +81,10 @@ def _limit(schemas: dict[str, Schema], encoding: EncodingParams) -> None:
     side = {"minimum": 1, "maximum": MAX_SIDE, "description": "pixels"}
     events["width"] |= side
     events["height"] |= side
-    for name, most in (("t", limits.US), ("x", MAX_SIDE - 1), ("y", MAX_SIDE - 1), ("p", 1)):
+    for name, most in (("t", LAST), ("x", MAX_SIDE - 1), ("y", MAX_SIDE - 1), ("p", 1)):
         _array(events[name], "integer", 1, limits.EVENTS, minimum=0, maximum=most)
     events["t"]["description"] = "microseconds, none below the one before"
-    _array(imu["t"], "integer", 2, limits.READINGS, minimum=0, maximum=limits.US)
+    _array(imu["t"], "integer", 2, limits.READINGS, minimum=0, maximum=LAST)
     imu["t"]["description"] = "microseconds, increasing"
     _channels(imu, encoding)
     senses = {"type": "string", "enum": list(SENSES)}

@@ -20,9 +20,10 @@ import numpy as np
 import numpy.typing as npt
 
 from snn_fusion.config import EncodingParams
+from snn_fusion.data.events import JUMP_REMEDY, dropped_events, impossible_jump, stale_events
 from snn_fusion.data.recording import EVENT, MAX_SIDE, Audio, Events, Imu, Sense, Signal
 from snn_fusion.serving import limits
-from snn_fusion.serving.arrays import numbers
+from snn_fusion.serving.arrays import LAST, numbers
 from snn_fusion.serving.kinds import JSON, MSGPACK, kind_of
 from snn_fusion.serving.problems import Problem, invalid
 from snn_fusion.serving.undecoded import undecoded
@@ -106,7 +107,7 @@ def signals(given: Recording, params: EncodingParams, at: str = "", chunk: bool 
     if given.audio is not None:
         found["audio"] = _audio(given.audio, f"{at}audio", params, chunk)
     if given.events is not None:
-        found["events"] = _events(given.events, f"{at}events", chunk)
+        found["events"] = _events(given.events, f"{at}events", params, chunk)
     if given.imu is not None:
         found["imu"] = _imu(given.imu, f"{at}imu", params, chunk)
     if not found and not chunk:
@@ -125,7 +126,14 @@ def _audio(given: AudioIn, at: str, params: EncodingParams, chunk: bool) -> Audi
     if len(samples) and float(np.abs(samples).max()) > 1:
         worst = int(np.abs(samples).argmax())
         raise invalid(f"{at}.samples[{worst}]", f"{samples[worst]:g}", _full_scale(float(np.abs(samples[worst]))))
+    if len(samples) > (most := span_us(params)) * given.rate / 1e6:
+        raise invalid(f"{at}.samples", f"last {len(samples) / given.rate:,.0f} s", f"{most / 1e6:,.0f} s at most")
     return Audio(samples, given.rate)
+
+
+def span_us(params: EncodingParams) -> int:
+    """The longest that a recording, or a message of a stream, may last: far more than a window holds."""
+    return max(limits.SPAN_US, round(2000 * params.steps * params.step_ms))
 
 
 def _full_scale(worst: float) -> str:
@@ -136,11 +144,11 @@ def _full_scale(worst: float) -> str:
     return "-1 ... 1, full scale: divide by the largest value that the format can hold"
 
 
-def _events(given: EventsIn, at: str, chunk: bool) -> Events:
+def _events(given: EventsIn, at: str, params: EncodingParams, chunk: bool) -> Events:
     for name, side in (("width", given.width), ("height", given.height)):
         if not 1 <= side <= MAX_SIDE:
             raise invalid(f"{at}.{name}", f"{side} pixels", f"1 ... {MAX_SIDE:,}")
-    tops = {"t": limits.US, "x": given.width - 1, "y": given.height - 1, "p": 1}
+    tops = {"t": LAST, "x": given.width - 1, "y": given.height - 1, "p": 1}
     arrays = {
         name: numbers(getattr(given, name), np.dtype(f"<{kind}"), f"{at}.{name}", limits.EVENTS, tops[name])
         for name, kind in _EVENT.items()
@@ -148,13 +156,19 @@ def _events(given: EventsIn, at: str, chunk: bool) -> Events:
     _same_length(arrays, at)
     if not len(arrays["t"]) and not chunk:
         raise invalid(at, "holds no events", "at least one; leave it out if there are none")
-    _times(arrays["t"], f"{at}.t", strictly=False)
+    _within(arrays["t"], 0, LAST, f"{at}.t")
+    stale = 0 if chunk else stale_events(arrays["t"])
+    remarks = (dropped_events(arrays["t"], stale),) if stale else ()
+    arrays = {name: values[stale:] for name, values in arrays.items()}
+    if jump := impossible_jump(arrays["t"]):
+        raise invalid(f"{at}.t[{stale + jump[0]}]", jump[1], JUMP_REMEDY)
+    _times(arrays["t"], f"{at}.t", params, strictly=False, before=stale)
     for name in ("x", "y", "p"):
-        _within(arrays[name], 0, tops[name], f"{at}.{name}")
+        _within(arrays[name], 0, tops[name], f"{at}.{name}", stale)
     events = np.empty(len(arrays["t"]), EVENT)
     for name, values in arrays.items():
         events[name] = values
-    return Events(events, given.width, given.height)
+    return Events(events, given.width, given.height, remarks)
 
 
 _EVENT = {"t": "i8", "x": "u2", "y": "u2", "p": "u1"}
@@ -177,7 +191,8 @@ def _imu(given: ImuIn, at: str, params: EncodingParams, chunk: bool) -> Imu:
     _same_length({"t": t, **{f"channels.{name}": values for name, values in channels.items()}}, at)
     if len(t) < 2 and not chunk:
         raise invalid(f"{at}.t", f"{len(t)} samples", "at least 2")
-    _times(t, f"{at}.t", strictly=True)
+    _within(t, 0, LAST, f"{at}.t")
+    _times(t, f"{at}.t", params, strictly=True)
     return Imu(t, np.column_stack(list(channels.values())), tuple(wanted), tuple(wanted.values()))
 
 
@@ -195,21 +210,21 @@ def _same_length(arrays: Mapping[str, npt.NDArray[Any]], at: str) -> None:
         raise invalid(at, ", ".join(f"{name}: {n}" for name, n in lengths.items()), "all of the same length")
 
 
-def _times(t: npt.NDArray[np.int64], at: str, strictly: bool) -> None:
-    """Of any clock: a recording begins with its first time stamp, and lasts an hour at most."""
-    _within(t, 0, np.iinfo(np.int64).max, at)
+def _times(t: npt.NDArray[np.int64], at: str, params: EncodingParams, strictly: bool, before: int = 0) -> None:
+    """Of any clock: a recording begins with its first time stamp. `before`: events that were left out before `t`."""
     back = np.flatnonzero(np.diff(t) < (1 if strictly else 0))
     if len(back):
         first = int(back[0]) + 1
         limit = "increasing" if strictly else "not below the one before"
-        raise invalid(f"{at}[{first}]", f"{t[first]} after {t[first - 1]} us", limit)
-    late = int(np.searchsorted(t, t[0] + limits.US, side="right")) if len(t) else 0
+        raise invalid(f"{at}[{before + first}]", f"{t[first]} after {t[first - 1]} us", limit)
+    most = span_us(params)
+    late = int(np.searchsorted(t - t[0], most, side="right")) if len(t) else 0
     if late < len(t):
         problem = f"{t[late]} us, {(t[late] - t[0]) / 1e6:,.0f} s after the first"
-        raise invalid(f"{at}[{late}]", problem, f"{limits.US / 1e6:,.0f} s at most")
+        raise invalid(f"{at}[{before + late}]", problem, f"{most / 1e6:,.0f} s at most")
 
 
-def _within(values: npt.NDArray[Any], low: int, high: int, at: str) -> None:
+def _within(values: npt.NDArray[Any], low: int, high: int, at: str, before: int = 0) -> None:
     outside = np.flatnonzero((values < low) | (values > high))
     if len(outside):
-        raise invalid(f"{at}[{outside[0]}]", str(values[outside[0]]), f"{low} ... {high:,}")
+        raise invalid(f"{at}[{before + outside[0]}]", str(values[outside[0]]), f"{low} ... {high:,}")

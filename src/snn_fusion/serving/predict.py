@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,7 @@ from snn_fusion.serving.problems import invalid
 from snn_fusion.serving.session import Session, Step
 
 SILENT = "makes no spikes: silent, or too weak"
+REMEDY = "cut the recording, leave this sense out, or train with more encoding.steps"
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,7 @@ class Answer:
     input_spikes: Mapping[Sense, int]
     layer_spikes: Mapping[str, int]
     scaled: Mapping[Sense, str]
+    dropped: Mapping[Sense, str]
     window: Window
 
     def label(self, model: Model) -> str:
@@ -37,7 +39,8 @@ class Answer:
         view = self.used[0] if len(self.used) == 1 else "fused"
         by_step = model.accuracy.get(view, [])
         total = model.graph.encoding.steps
-        clocks = {"clocks": self.window.clocks} if self.window.clocks else {}
+        said: dict[str, Any] = {"clocks": self.window.clocks} if self.window.clocks else {}
+        said |= {"dropped": dict(self.dropped)} if self.dropped else {}
         return {
             **found,
             "steps_total": total,
@@ -46,7 +49,7 @@ class Answer:
             "scaled": dict(self.scaled),
             "onset": self.window.found,
             "used": {sense: one.body() for sense, one in self.window.used().items()},
-            **clocks,
+            **said,
             "accuracy": by_step[found["steps"] - 1] if len(by_step) == total else None,
             "model": {"version": model.version, "digest": model.graph.digest, "arithmetic": model.arithmetic},
             "timing_ms": {"encode": round(1000 * self.encode_s, 3), "infer": round(1000 * self.infer_s, 3)},
@@ -67,26 +70,32 @@ def predict(model: Model, given: Mapping[Sense, Signal], steps: int | None = Non
 def concluded(session: Session, last: Step) -> Answer:
     """The answer of a session that is over, with its last step.
 
-    Raises Problem if no sense made a spike, or none of the spikes reached the readout.
+    Raises Problem if a sense lies outside the window, none made a spike, or none of the spikes reached the readout.
     """
-    used = tuple(sense for sense, count in session.spikes.items() if count)
-    rejected = dict.fromkeys((sense for sense in session.spikes if sense not in used), SILENT)
+    late = _outside(session)
+    used = tuple(sense for sense, count in session.spikes.items() if count and sense not in late)
+    rejected = {sense: late.get(sense, SILENT) for sense in session.spikes if sense not in used}
     if not used:
         raise invalid(", ".join(rejected), SILENT, "at least one sense that makes spikes")
     if not last.answers:
         problem = f"after {last.step} of {session.code.steps} steps all scores are 0: no spike reached the readout"
         raise invalid(", ".join(used), problem, "a recording that makes more spikes")
-    _check_inside(session.window, used)
     seconds = session.seconds["encode"], session.seconds["infer"]
     spikes = dict(session.spikes), dict(session.state.spikes)
-    return Answer(last, used, rejected, *seconds, *spikes, session.scaled, session.window)
+    return Answer(last, used, rejected, *seconds, *spikes, session.scaled, session.dropped, session.window)
 
 
-def _check_inside(window: Window, senses: Sequence[Sense]) -> None:
-    """Raises Problem if next to nothing of what was recorded lies in the window: its answer would be about the rest."""
-    found = {sense: one for sense, one in window.used().items() if sense in senses}
-    if not found or any(one.share is None or one.share >= LEAST_INSIDE for one in found.values()):
-        return
-    sense, one = next(iter(found.items()))
-    problem = f"{one.share:.1%} of it lies in the window of {one.from_s:g} to {one.to_s:g} s, it lasts {one.of_s:g} s"
-    raise invalid(sense, problem, f"at least {LEAST_INSIDE:.0%}: cut the recording, or train with more encoding.steps")
+def _outside(session: Session) -> dict[Sense, str]:
+    """Senses of which next to nothing lies in the window, and what to say of each. With fewer than all steps they may
+    lie in the rest, and the others decide; else, or without others, raises Problem: an answer would not be about them.
+    """
+    found = {
+        sense: f"{one.share:.2%} of it lies in the window of {one.from_s:g} to {one.to_s:g} s, it lasts {one.of_s:g} s"
+        for sense, one in session.window.used().items()
+        if one.share is not None and one.share < LEAST_INSIDE
+    }
+    others = any(count for sense, count in session.spikes.items() if sense not in found)
+    if found and not (others and session.most < session.code.steps):
+        sense, problem = next(iter(found.items()))
+        raise invalid(sense, problem, f"at least {LEAST_INSIDE:.0%}: {REMEDY}")
+    return found

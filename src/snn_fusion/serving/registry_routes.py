@@ -21,6 +21,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from snn_fusion.registry.processes import ALONE
 from snn_fusion.serving.kinds import JSON
 from snn_fusion.serving.logs import log
 from snn_fusion.serving.problems import Problem, invalid
@@ -60,7 +61,7 @@ async def models(request: Request) -> Response:
 async def experiments(request: Request) -> Response:
     """The runs that the registry knows, newest first; `limit` of them, from the page `page` on."""
     asked = query(request, "limit", "page")
-    limit, page = whole(asked, "limit", PAGE, 1, MOST), asked.get("page") or None
+    limit, page = whole(asked, "limit", PAGE, 1, MOST), asked.get("page")
     if page is not None and not TOKEN.fullmatch(page):
         raise bad("page", repr(page[:40]), NEXT)
     return _json(await reading(lambda: _records(request).experiments(limit, page)))
@@ -149,7 +150,7 @@ async def _command(request: Request, name: str, version: str) -> dict[str, Any]:
     env["SNN_FUSION_USER"] = identity.subject if identity else "local"
     pipe = asyncio.subprocess.PIPE
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-c", COMMAND, name, version, "--json", *_params(request)),
+        *(sys.executable, *ALONE, "-c", COMMAND, name, version, "--json", *_params(request)),
         env=env,
         stdin=asyncio.subprocess.DEVNULL,
         stdout=pipe,

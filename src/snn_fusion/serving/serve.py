@@ -15,7 +15,7 @@ from rich.console import Console
 
 from snn_fusion.errors import BadInput, SnnFusionError
 from snn_fusion.registry import versions
-from snn_fusion.registry.processes import running
+from snn_fusion.registry.processes import ALONE, running
 from snn_fusion.registry.tracking import connect
 from snn_fusion.serving import loopback
 from snn_fusion.serving.compiled import compiled
@@ -46,7 +46,7 @@ def serve(ws: Workspace, settings: Settings, host: str, port: int) -> None:
     quick = all(folder_of(name) for name in (settings.model, settings.challenger) if name)
     what = check_models(ws, settings) if quick else ""
     log, url = ws.path("logs", f"serve-{port}.log"), f"http://{_bracketed(host)}:{port}"
-    command = [sys.executable, "-m", PARENT, "--host", host, "--port", str(port), "--with", str(os.getpid())]
+    command = [sys.executable, *ALONE, "-m", PARENT, "--host", host, "--port", str(port), "--with", str(os.getpid())]
     env, console = environment(ws, settings), Console()
     with rotating(log) as output, contextlib.suppress(KeyboardInterrupt), running(command, env, output) as process:
         try:

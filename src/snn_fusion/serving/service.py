@@ -15,6 +15,7 @@ import click
 from click.core import ParameterSource
 
 from snn_fusion.errors import BadInput, SnnFusionError
+from snn_fusion.registry.processes import ALONE
 from snn_fusion.serving import loopback
 from snn_fusion.serving.guard import configured
 from snn_fusion.serving.settings import Settings
@@ -40,7 +41,7 @@ def instead(asked: click.Context) -> None:
         sys.stderr.write(f"error {error}\n")
         sys.exit(error.exit_code)
     source = os.pathsep.join(filter(None, (str(PACKAGE.parent), os.environ.get("PYTHONPATH"))))
-    command = [sys.executable, "-m", "snn_fusion.serving.parent", "--host", host]
+    command = [sys.executable, *ALONE, "-m", "snn_fusion.serving.parent", "--host", host]
     command += ["--port", str(asked.params.get("port") or 3000)]
     sys.stdout.flush()
     os.execve(sys.executable, command, {**os.environ, "PYTHONPATH": source})

@@ -11,14 +11,17 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from snn_fusion.data.events import JUMP_REMEDY, impossible_jump
+from snn_fusion.data.origin import stamps
 from snn_fusion.data.recording import Audio, Events, Imu, Sense, Signal
 from snn_fusion.encoding.encoder import channels
 from snn_fusion.encoding.frame import scaled
 from snn_fusion.encoding.spikes import Spikes
-from snn_fusion.encoding.window import Rows, Window
+from snn_fusion.encoding.window import Rows, Window, length
 from snn_fusion.errors import BadInput
 from snn_fusion.serving import limits
 from snn_fusion.serving.model import Model
+from snn_fusion.serving.payload import span_us
 from snn_fusion.serving.problems import invalid
 
 # Samples of a sense that are kept while another one lags behind: as many as a whole recording may have.
@@ -60,6 +63,7 @@ class Session:
         self.most = min(most or self.code.steps, self.code.steps)
         self.state = model.network.rest()
         self.scaled: dict[Sense, str] = {}  # what was done with a frame that the network was not trained on
+        self.dropped: dict[Sense, str] = {}  # what was left out of what was sent, and why
         self.window = Window(senses, self.code.model_copy(update={"steps": self.most}))
         self.kept: dict[Sense, tuple[str, int | None, int | None]] = {}  # what stays the same; first and last time
         self.waiting = {s: np.zeros((0, channels(self.code, s)), bool) for s in self.window.senses}
@@ -75,6 +79,8 @@ class Session:
             self._same(sense, chunk)
             if isinstance(chunk, Events) and (note := scaled(chunk.width, chunk.height, self.code.events)):
                 self.scaled[sense] = note
+            if chunk.remarks:
+                self.dropped[sense] = "; ".join(chunk.remarks)
         try:
             with self._timed("encode"):
                 self._add(self.window.push(chunks))
@@ -131,31 +137,47 @@ class Session:
 
     def _same(self, sense: Sense, chunk: Signal) -> None:
         """A chunk goes on where the last one ended, on the same sensor."""
-        fixed, times = _fixed(chunk)
+        fixed = _fixed(chunk)
         before, began, ended = self.kept.get(sense, (fixed, None, None))
         if fixed != before:
             raise invalid(sense, f"{fixed} after {before}", "the same rate or size in all chunks")
-        if not len(times):
+        if not length(chunk):
             self.kept[sense] = fixed, began, ended
             return
-        if ended is not None and times[0] < ended + (sense == "imu"):
-            raise invalid(f"{sense}.t[0]", f"{times[0]} after {ended} us", "where the last chunk ended")
-        began = int(times[0]) if began is None else began
-        if times[-1] - began > limits.US:
-            problem = f"{times[-1]} us, {(times[-1] - began) / 1e6:,.0f} s after the first"
-            raise invalid(f"{sense}.t[{len(times) - 1}]", problem, f"{limits.US / 1e6:,.0f} s at most")
-        self.kept[sense] = fixed, began, int(times[-1])
+        if isinstance(chunk, Audio):
+            began, last, at = 0, (ended or 0) + round(1e6 * len(chunk.samples) / chunk.rate), f"{sense}.samples"
+        else:
+            times = stamps(chunk)
+            if ended is not None:
+                _goes_on(sense, times, ended, span_us(self.code))
+            began = int(times[0]) if began is None else began
+            last, at = int(times[-1]), f"{sense}.t[{len(times) - 1}]"
+        if last - began > (most := max(limits.STREAM_US, span_us(self.code))):
+            problem = f"{last} us, {(last - began) / 1e6:,.0f} s after the first"
+            raise invalid(at, problem, f"{most / 1e6:,.0f} s at most")
+        self.kept[sense] = fixed, began, last
 
 
-def _fixed(chunk: Signal) -> tuple[str, npt.NDArray[np.int64]]:
-    """What all chunks have in common, and the time stamps of this one, if it has any."""
+def _goes_on(sense: Sense, times: npt.NDArray[np.int64], ended: int, most: int) -> None:
+    """The time stamps of a chunk, after one that ended at `ended`. Raises Problem."""
+    if times[0] < ended + (sense == "imu"):
+        raise invalid(f"{sense}.t[0]", f"{times[0]} after {ended} us", "where the last chunk ended")
+    if sense == "events" and (jump := impossible_jump(np.array([ended, times[0]]))):
+        raise invalid("events.t[0]", jump[1], JUMP_REMEDY)
+    if times[-1] - ended > most:
+        problem = f"{times[-1]} us, {(times[-1] - ended) / 1e6:,.0f} s after the last chunk"
+        raise invalid(f"{sense}.t[{len(times) - 1}]", problem, f"{most / 1e6:,.0f} s at most")
+
+
+def _fixed(chunk: Signal) -> str:
+    """What all chunks have in common."""
     match chunk:
         case Audio():
-            return f"{chunk.rate} Hz", np.zeros(0, np.int64)
+            return f"{chunk.rate} Hz"
         case Events():
-            return f"{chunk.width} x {chunk.height} pixels", chunk.events["t"]
+            return f"{chunk.width} x {chunk.height} pixels"
         case Imu():
-            return "", chunk.t
+            return ""
 
 
 def encoded(model: Model, given: Mapping[Sense, Signal]) -> dict[Sense, Spikes]:

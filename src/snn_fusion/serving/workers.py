@@ -89,7 +89,10 @@ class Workers:
         done: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._waiting.append(_Job(work, done, time.perf_counter()))
         self._start()
-        return await done
+        try:
+            return await done
+        finally:
+            del done  # which holds the exception that has this frame, see `_batch`
 
     async def drained(self) -> None:
         """Wait until nothing waits or runs."""
@@ -128,14 +131,18 @@ class Workers:
                 job.done.set_exception(result)
             else:
                 job.done.set_result(result)
+        # An exception holds the frames that it came through, and with them all that was made of the request. A frame
+        # that holds the exception in turn, as the pool's hold these results, keeps that until garbage is looked for.
+        results.clear()
 
 
 def _all(works: list[Callable[[], Any]]) -> list[Any]:
     """Each one's result, or what it raised."""
-    results: list[Any] = []
-    for work in works:
-        try:
-            results.append(work())
-        except Exception as error:
-            results.append(error)
-    return results
+    return list(map(_one, works))  # in no variable, see `_batch`
+
+
+def _one(work: Callable[[], Any]) -> Any:
+    try:
+        return work()
+    except Exception as error:
+        return error
