@@ -112,6 +112,44 @@ def test_a_time_without_unit_is_known_by_its_date_or_its_steps(tmp_path: Path, u
     assert imu.remarks == (f"time: taken as {unit}, by its date",)
 
 
+RATES = (20, 50, 100, 1000)  # samples a second
+UPTIMES_S = (2, 60, 1500, 3 * 86_400, 30 * 86_400)
+CLOCKS = {"ns": 10**9, "us": 10**6, "ms": 1000}  # steps of a clock a second
+
+
+@pytest.mark.parametrize("unit", CLOCKS)
+@pytest.mark.parametrize("uptime_s", UPTIMES_S)
+def test_a_clock_that_counts_from_boot_is_read_in_its_own_unit(tmp_path: Path, unit: str, uptime_s: int) -> None:
+    """1.5e9 us are 25 minutes, 1.5e12 ns too: as s or ms they would be dates, of samples hours apart."""
+    for rate in RATES:
+        times = [uptime_s * CLOCKS[unit] + n * CLOCKS[unit] // rate for n in range(5)]
+        expected = [uptime_s * 1_000_000 + n * 1_000_000 // rate for n in range(5)]
+        rows = "".join(f"{t},0\n" for t in times)
+        imu = read_text(tmp_path, f"t_{unit},a[1]\n{rows}")
+        assert (imu.t.tolist(), imu.remarks) == (expected, ())
+        if rate == 1000 and uptime_s > 10 * 86_400:
+            continue  # may be dates, a sample a second
+        for name in ("t", "timestamp"):
+            imu = read_text(tmp_path, f"{name},a[1]\n{rows}")
+            assert imu.t.tolist() == expected
+            assert imu.remarks == (f"{name}: taken as {unit}, by its steps",)
+
+
+@pytest.mark.parametrize(
+    ("start", "step", "message"),
+    [
+        (1_732_800_000, 1, r"may be s, by its date \(1 samples a second\) or ms, by its steps \(1,000 .* t_s or t_ms"),
+        (1_732_800_000_000, 1000, r"may be ms, by its date .* or us, by its steps .* t_ms or t_us"),
+        (133_772_736_000_000_000, 100_000, "steps of 100000 are usual in none of s, ms, us, ns"),  # in 100 ns since 1601
+    ],
+)
+def test_a_time_that_may_be_in_two_units_or_in_none_is_refused(
+    tmp_path: Path, start: int, step: int, message: str
+) -> None:
+    with pytest.raises(BadRecording, match=message):
+        read_text(tmp_path, "time,a[1]\n" + "".join(f"{start + n * step},0\n" for n in range(4)))
+
+
 @pytest.mark.parametrize("start", [0, 1_100_000, 30_000_000, 1_732_800_000_000_000, -500_000])
 def test_times_are_those_of_the_file_wherever_its_clock_begins(tmp_path: Path, start: int) -> None:
     imu = read_text(tmp_path, f"t_us,a[1]\n{start},0\n{start + 10_000},1\n")

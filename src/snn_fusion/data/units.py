@@ -70,36 +70,54 @@ def microseconds(
 ) -> tuple[npt.NDArray[np.int64], str]:
     """Times (n,) in us as int64, and a remark if the unit had to be found out.
 
-    Without a `unit` it is the one in which the values are a date of this century, or else the one that gives a usual
-    sampling rate. Raises BadRecording if no unit does, or if the values cannot be in the unit that is given.
+    Without a `unit` it is the one in which the values are a date of this century, if that gives a possible sampling
+    rate, or the one that gives a usual rate: clocks that count from boot pass numbers that would be dates in another
+    unit. Raises BadRecording if no unit does or two do, or if the unit that is given makes the rate impossible.
     """
-    epoch = next((one for one, (low, high) in EPOCH.items() if low <= abs(float(time[0])) < high), None)
     steps = np.diff(time)
     step = float(np.median(steps[steps > 0])) if (steps > 0).any() else 0.0
+    likely = _likely(abs(float(time[0])), step)
     if unit is None:
-        unit = epoch or _usual_unit(step)
-        if unit is None:
+        if not likely:
             problem = f"{name}: its unit is not said, and steps of {step:g} are usual in none of {', '.join(EPOCH)}"
             raise BadRecording(path, problem, "say the unit: t_us, t_ms, t_s or t_ns")
-        return _scaled(path, name, time, unit), f"{name}: taken as {unit}, by {'its date' if epoch else 'its steps'}"
-    rate = 1e6 / (step * TIME_UNITS[unit]) if step > 0 else 0.0
-    if (epoch and epoch != unit and step > 0) or (step > 0 and not RATES_HZ[0] <= rate <= RATES_HZ[1]):
-        likely = epoch or _usual_unit(step)
-        problem = f"{name}: {time[0]}, {time[1]}, ... in {unit} would be {_rate(rate)} samples a second"
-        remedy = f"they look like {likely}: name the column t_{likely}" if likely else "name the column by its unit"
+        if len(likely) > 1:
+            both = " or ".join(f"{one}, {why} ({_rate(step, one)} samples a second)" for one, why in likely.items())
+            remedy = f"say the unit: {' or '.join(f't_{one}' for one in likely)}"
+            raise BadRecording(path, f"{name}: its unit is not said, and may be {both}", remedy)
+        unit, why = next(iter(likely.items()))
+        return _scaled(path, name, time, unit), f"{name}: taken as {unit}, {why}"
+    if step > 0 and not _is_possible(step, unit):
+        problem = f"{name}: {time[0]}, {time[1]}, ... in {unit} would be {_rate(step, unit)} samples a second"
+        names = " or ".join(f"t_{one}" for one in likely)
+        remedy = f"they look like {' or '.join(likely)}: name the column {names}" if likely else "name it by its unit"
         raise BadRecording(path, problem, f"{remedy}, or give imu_columns in recordings.csv")
     return _scaled(path, name, time, unit), ""
 
 
-def _rate(rate: float) -> str:
+def _likely(first: float, step: float) -> dict[str, str]:
+    """Units that a clock may count in which begins at `first` and has steps of `step`, and what speaks for each."""
+    found = {}
+    for unit, (low, high) in EPOCH.items():
+        if low <= first < high and (step == 0 or _is_possible(step, unit)):
+            found[unit] = "by its date"
+    for unit, (_, high) in EPOCH.items():
+        if step > 0 and first < high and USUAL_HZ[0] <= _hz(step, unit) < USUAL_HZ[1]:  # beyond, no clock has been
+            found.setdefault(unit, "by its steps")
+    return found
+
+
+def _is_possible(step: float, unit: str) -> bool:
+    return RATES_HZ[0] <= _hz(step, unit) <= RATES_HZ[1]
+
+
+def _hz(step: float, unit: str) -> float:
+    return 1e6 / (step * TIME_UNITS[unit])
+
+
+def _rate(step: float, unit: str) -> str:
+    rate = _hz(step, unit)
     return f"{rate:,.0f}" if rate >= 1 else f"{rate:.3g}"
-
-
-def _usual_unit(step: float) -> str | None:
-    for unit in ("s", "ms", "us", "ns"):
-        if step > 0 and USUAL_HZ[0] <= 1e6 / (step * TIME_UNITS[unit]) < USUAL_HZ[1]:
-            return unit
-    return None
 
 
 def _scaled(
