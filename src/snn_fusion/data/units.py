@@ -37,6 +37,7 @@ _UNITS: dict[str, tuple[str, float]] = {
     **dict.fromkeys(("deg", "°", "degree", "degrees"), ("rad", np.pi / 180)),
     **dict.fromkeys(("1", "-", "bool", "boolean"), ("1", 1.0)),
 }
+NO_UNIT = ("", "1", "-")
 TIME_UNITS = {"s": 1_000_000, "sec": 1_000_000, "seconds": 1_000_000, "ms": 1000, "us": 1, "ns": 0.001}
 EPOCH = {"s": (1e9, 4.1e9), "ms": (1e12, 4.1e12), "us": (1e15, 4.1e15), "ns": (1e18, 4.1e18)}  # 2001 to 2099
 RATES_HZ = (0.5, 50_000.0)  # of inertial and tactile sensors; beyond, the time is in another unit than it says
@@ -53,10 +54,23 @@ class Unit(NamedTuple):
 
 def si_unit(text: str) -> Unit:
     """`g` -> (m/s^2, 9.80665); a unit that is not known stays as it is."""
-    plain = text.strip().replace("²", "^2").replace("⁻", "^-").replace("¹", "1").replace("·", "*").replace("−", "-")
-    plain = plain.replace("µ", "u").replace("μ", "u")
-    known = _UNITS.get(plain) or _UNITS.get(plain.lower() if plain.lower() != "mg" else plain)
+    plain = _plain(text)
+    known = _known(plain)
     return Unit(*known) if known else Unit(plain, 1.0)
+
+
+def is_unit(text: str) -> bool:
+    """Whether it is a known unit, of time or of an inertial or tactile sensor."""
+    return text not in NO_UNIT and (time_unit(text) is not None or _known(_plain(text)) is not None)
+
+
+def _plain(text: str) -> str:
+    plain = text.strip().replace("²", "^2").replace("⁻", "^-").replace("¹", "1").replace("·", "*").replace("−", "-")
+    return plain.replace("µ", "u").replace("μ", "u")
+
+
+def _known(plain: str) -> tuple[str, float] | None:
+    return _UNITS.get(plain) or _UNITS.get(plain.lower() if plain.lower() != "mg" else plain)
 
 
 def time_unit(text: str) -> str | None:
