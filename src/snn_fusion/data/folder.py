@@ -67,7 +67,7 @@ def sets_of(folder: Path) -> dict[str, Path]:
 
 
 def list_folder(folder: Path) -> list[Row]:
-    """The recordings that `read_folder` would read, by their names alone: no file is looked into, or even there."""
+    """The recordings that `read_folder` would read, by their names alone: no file is looked into."""
     if is_source(folder):
         return _rows_only(_listed(folder.resolve().name, folder))
     return [
