@@ -140,9 +140,9 @@ class Geometry:
         dilation: Sequence[int],
     ) -> None:
         self.size, self.kernel = tuple(size), tuple(kernel)
-        reach = [d * (k - 1) + 1 for d, k in zip(dilation, kernel, strict=True)]
+        self.reach = [d * (k - 1) + 1 for d, k in zip(dilation, kernel, strict=True)]
         padded = [n + a + b for n, a, b in zip(size, before, after, strict=True)]
-        self.out = tuple((n - r) // s + 1 for n, r, s in zip(padded, reach, stride, strict=True))
+        self.out = tuple((n - r) // s + 1 for n, r, s in zip(padded, self.reach, stride, strict=True))
         self.stride, self.before, self.dilation = tuple(stride), tuple(before), tuple(dilation)
 
     def taps(self, axis: int) -> range:
@@ -181,11 +181,15 @@ def _convolution(
     if oh < 1 or ow < 1:
         found = f"a kernel of {list(geometry.kernel)} does not fit into {list(geometry.size)}"
         raise BadInput(where, found, "give a smaller kernel, or padding")
+    far = [p > max(n, r) for p, n, r in zip(geometry.before, geometry.size, geometry.reach, strict=True)]
+    if any(far):
+        found = f"a padding of {list(geometry.before)} around {list(geometry.size)}"
+        raise BadInput(where, found, "give one that is no larger than what it is put around, or than the kernel")
     outs, per_group = weight.shape[:2]
     outs_per_group = outs // groups
     if outs * oh * ow > MOST_CHANNELS:  # before anything of that size is made
         found = f"its output would have shape {[outs, oh, ow]}"
-        raise BadInput(where, found, f"at most {MOST_CHANNELS:,} channels are read: give a smaller padding")
+        raise BadInput(where, found, f"at most {MOST_CHANNELS:,} channels are read")
     taps = math.prod(sum(len(geometry.pairs(axis, k)[0]) for k in geometry.taps(axis)) for axis in (0, 1))
     most = max(outs * per_group * taps, outs * oh * ow)
     check_synapses(where, most, f"a kernel of {list(weight.shape)} on {list(geometry.size)}")
