@@ -7,7 +7,7 @@ import sys
 
 HEAVY = ("torch", "numba", "great_expectations", "mlflow", "matplotlib", "pandas", "scipy", "nir", "dvc")
 STAGES = {
-    "import": "snn_fusion.data.ingest",
+    "import": "snn_fusion.validation.at_import",
     "validate": "snn_fusion.validation.stage",
     "encode": "snn_fusion.encoding.stage",
     "train": "snn_fusion.training.stage",

@@ -56,9 +56,9 @@ def import_(
 
         snn-fusion import --from ~/lab/session-7 --name lab
     """
-    from snn_fusion.data.ingest import import_recordings
+    from snn_fusion.validation.at_import import import_measured
 
-    run_stage(lambda p, w: import_recordings(p, w, source=source, name=name, quarantine=quarantine), params, as_json)
+    run_stage(lambda p, w: import_measured(p, w, source=source, name=name, quarantine=quarantine), params, as_json)
 
 
 @app.command()

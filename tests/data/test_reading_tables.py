@@ -52,6 +52,12 @@ SAME = {
     "CR": table().replace("\n", "\r"),
     "UTF-16": table().encode("utf-16"),
     "UTF-16 without a mark": table().encode("utf-16-le"),
+    "UTF-16, big-endian": b"\xfe\xff" + table().encode("utf-16-be"),
+    "UTF-16, big-endian, without a mark": table().encode("utf-16-be"),
+    "UTF-32, big-endian": b"\0\0\xfe\xff" + table().encode("utf-32-be"),
+    "units in a second line": table("t,acc_x,turn_rate,contact\nus,m/s^2,rad/s,1"),
+    "units in brackets in a second line": table("t,acc_x,turn_rate,contact\n[µs],[m/s²],[rad/s],[-]", ";"),
+    "units in a second line, some with their names": table("t_us,acc_x[m/s^2],turn_rate,contact[1]\n,,rad/s,"),
     "quotes": table().replace("acc_x[m/s^2]", '"acc_x[m/s^2]"').replace("\n10000,", '\n"10000",'),
     "true and false": table(f=lambda row: (*row[:3], "True" if row[3] else "False")),
     "units in parentheses": table("t_us,acc_x (m/s^2),turn_rate (rad/s),contact (1)"),
@@ -112,6 +118,44 @@ def test_a_time_without_unit_is_known_by_its_date_or_its_steps(tmp_path: Path, u
     assert imu.remarks == (f"time: taken as {unit}, by its date",)
 
 
+RATES = (20, 50, 100, 1000)  # samples a second
+UPTIMES_S = (2, 60, 1500, 3 * 86_400, 30 * 86_400)
+CLOCKS = {"ns": 10**9, "us": 10**6, "ms": 1000}  # steps of a clock a second
+
+
+@pytest.mark.parametrize("unit", CLOCKS)
+@pytest.mark.parametrize("uptime_s", UPTIMES_S)
+def test_a_clock_that_counts_from_boot_is_read_in_its_own_unit(tmp_path: Path, unit: str, uptime_s: int) -> None:
+    """1.5e9 us are 25 minutes, 1.5e12 ns too: as s or ms they would be dates, of samples hours apart."""
+    for rate in RATES:
+        times = [uptime_s * CLOCKS[unit] + n * CLOCKS[unit] // rate for n in range(5)]
+        expected = [uptime_s * 1_000_000 + n * 1_000_000 // rate for n in range(5)]
+        rows = "".join(f"{t},0\n" for t in times)
+        imu = read_text(tmp_path, f"t_{unit},a[1]\n{rows}")
+        assert (imu.t.tolist(), imu.remarks) == (expected, ())
+        if rate == 1000 and uptime_s > 10 * 86_400:
+            continue  # may be dates, a sample a second
+        for name in ("t", "timestamp"):
+            imu = read_text(tmp_path, f"{name},a[1]\n{rows}")
+            assert imu.t.tolist() == expected
+            assert imu.remarks == (f"{name}: taken as {unit}, by its steps",)
+
+
+@pytest.mark.parametrize(
+    ("start", "step", "message"),
+    [
+        (1_732_800_000, 1, r"may be s, by its date \(1 samples .*\) or ms, by its steps \(1,000 .* t_s or t_ms"),
+        (1_732_800_000_000, 1000, r"may be ms, by its date .* or us, by its steps .* t_ms or t_us"),
+        (133_772_736_000_000_000, 100_000, "steps of 100000 are usual in none of s, ms, us, ns"),  # 100 ns since 1601
+    ],
+)
+def test_a_time_that_may_be_in_two_units_or_in_none_is_refused(
+    tmp_path: Path, start: int, step: int, message: str
+) -> None:
+    with pytest.raises(BadRecording, match=message):
+        read_text(tmp_path, "time,a[1]\n" + "".join(f"{start + n * step},0\n" for n in range(4)))
+
+
 @pytest.mark.parametrize("start", [0, 1_100_000, 30_000_000, 1_732_800_000_000_000, -500_000])
 def test_times_are_those_of_the_file_wherever_its_clock_begins(tmp_path: Path, start: int) -> None:
     imu = read_text(tmp_path, f"t_us,a[1]\n{start},0\n{start + 10_000},1\n")
@@ -157,6 +201,17 @@ def test_a_last_row_that_was_cut_is_left_out_with_a_remark(tmp_path: Path, cut: 
     assert imu.remarks[0].startswith("the last row is cut (")
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16", "utf-16-le", "utf-16-be", "utf-32"])
+def test_a_table_that_ends_within_a_character_is_read_without_its_last_row(tmp_path: Path, encoding: str) -> None:
+    """A logger that lost power: the number that is cut is not taken for a shorter one."""
+    text = (table() + "400000,0.25,0.5,1\N{DEGREE SIGN}").encode(encoding)
+    imu = read_text(tmp_path, text[:-1])
+    np.testing.assert_array_equal(imu.t, [row[0] for row in ROWS])
+    assert imu.remarks == ("the last row is cut ('400000,0.25,0.5,1') and was left out",)
+    imu = read_text(tmp_path, table().encode(encoding) + b"4")
+    assert len(imu.t) == len(ROWS) and imu.remarks[0].startswith("the last row is cut (")
+
+
 def test_a_row_that_is_there_twice_counts_once(tmp_path: Path) -> None:
     lines = table().splitlines(keepends=True)
     imu = read_text(tmp_path, "".join([*lines[:20], lines[19], *lines[20:]]))
@@ -196,7 +251,14 @@ LINES = table().splitlines(keepends=True)
         ("t_us,when[1]\n0,12:30:01\n", r"when\[1\]: row 1 is '12:30:01', not a number"),
         ("t_us,a[1],\n0,1,5\n", "column 3 has no name"),
         (b"t_us,a[1]\n0,\x001\n", "not text: character 12 is NUL"),
-        (b"\xff\xfet\0_", "not text in UTF-16: byte 4"),
+        (b"\xff\xfet\0_", "zero length: no rows"),
+        (b"\xff\xfet\0\0\xdcx\0", "not text in UTF-16: byte 4"),
+        (
+            "time,acc x\nof logger,of wrist\n0,1\n",
+            "row 1 holds no number, as a second header line: 'of logger,of wrist'",
+        ),
+        ("t,a[g]\nms,m/s^2\n0,1\n", r"a\[g\]: the line below the header says m/s\^2"),
+        ("t,a,b\nms,g\n0,1,2\n", "2 units below the header of 3 columns"),
         (b"PK\3\4" + bytes(range(128, 200)), "not text in UTF-8: byte 4"),
     ],
 )

@@ -66,5 +66,7 @@ def test_what_does_not_fit_is_refused_with_both_shapes() -> None:
         as_matrix("g: a -> b", nir.Linear(np.ones((2, 4))), (3,))
     with pytest.raises(BadInput, match=r"\[2, 5, 5\] comes in, \[3, height, width\] is expected"):
         as_matrix("g", nir.Conv2d(None, np.ones((1, 3, 2, 2)), 1, 0, 1, 1, np.zeros(1)), (2, 5, 5))
+    with pytest.raises(BadInput, match=r"its output would have shape \[11, 1000, 1000\] \(at most 10,000,000"):
+        as_matrix("g", nir.Conv2d(None, np.ones((11, 1, 1, 1)), 1, 0, 1, 1, np.zeros(11)), (1, 1000, 1000))
     with pytest.raises(BadInput, match="does not fit into"):
         as_matrix("g", nir.Conv2d(None, np.ones((1, 2, 9, 9)), 1, 0, 1, 1, np.zeros(1)), (2, 5, 5))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -108,6 +109,72 @@ def test_shapes_and_numbers_that_no_node_can_have_are_named(file: Path, place: s
     with pytest.raises(BadInput, match=message) as refused:
         read(file)
     assert refused.value.exit_code == 2 and "g.nir" in str(refused.value)
+
+
+LINE = nir.Conv1d(8, np.ones((3, 2, 3)), 1, 0, 1, 1, np.zeros(3))
+MAP = nir.Conv2d((4, 4), np.ones((3, 2, 3, 3)), 1, 0, 1, 1, np.zeros(3))
+SUM, MEAN = (kind(*(np.array([n, n]) for n in (2, 2, 0))) for kind in (nir.SumPool2d, nir.AvgPool2d))
+FLAT = nir.Flatten({"input": np.array([2, 4, 4])}, 0, -1)
+SHAPES = {nir.Conv1d: [2, 8]}  # else [2, 4, 4]
+HUGE = [1_000_000, 1_000_000]
+
+
+def write_alone(path: Path, node: Any, fields: dict[str, Any]) -> None:
+    """A file of an input, a node with these fields, and a neuron for all that it sends."""
+    size = {nir.Conv1d: 18, nir.Conv2d: 12, nir.Flatten: 32}.get(type(node), 8)
+    shape = SHAPES.get(type(node), [2, 4, 4])
+    nodes = {"in": nir.Input(np.array(shape)), "x": node, "lif": lif(size), "out": nir.Output(np.array([size]))}
+    nir.write(path, nir.NIRGraph(nodes, list(pairwise(nodes)), type_check=False))
+    for field, value in fields.items():
+        put(path, f"nodes/x/{field}", value)
+
+
+@pytest.mark.parametrize(
+    ("node", "fields", "message"),
+    [
+        (MAP, {"padding": HUGE}, r"x: a padding of \[1000000, 1000000\] around \[4, 4\]"),
+        (MAP, {"padding": [0, 5]}, r"x: a padding of \[0, 5\] around \[4, 4\]"),
+        (LINE, {"padding": 1_000_000}, r"x: a padding of \[0, 1000000\] around \[1, 8\]"),
+        (LINE, {"padding": -1}, "x.padding: is -1"),
+        (LINE, {"stride": 0}, "x.stride: is 0"),
+        (LINE, {"dilation": 0}, "x.dilation: is 0"),
+        (LINE, {"dilation": 1_000_000}, "does not fit into"),
+        (LINE, {"groups": -1}, "x.groups: is -1"),
+        (LINE, {"input_shape": 9}, r"\[2, 8\] comes in, \[2, 9\] is expected"),
+        (MAP, {"dilation": HUGE}, "does not fit into"),
+        (MAP, {"stride": [2**40, 1]}, "x.stride: is"),
+        (MAP, {"groups": 2**40}, "x.groups: is"),
+        *((pool, {"padding": HUGE}, "is more than half of the kernel") for pool in (SUM, MEAN)),
+        *((pool, {"kernel_size": HUGE}, "does not fit into") for pool in (SUM, MEAN)),
+        *((pool, {"kernel_size": [-1, 2]}, "x.kernel_size: is") for pool in (SUM, MEAN)),
+        *((pool, {"kernel_size": [2**40, 2]}, "x.kernel_size: is") for pool in (SUM, MEAN)),
+        *((pool, {"stride": [-2, 2]}, "x.stride: is") for pool in (SUM, MEAN)),
+        (SUM, {"kernel_size": HUGE, "padding": [500_000, 500_000]}, r"\[2, 3, 3\] comes from in, \[8\]"),
+        (FLAT, {"start_dim": 99}, "x: start_dim 99 and end_dim -1 of 3 dimensions"),
+        (FLAT, {"start_dim": -99}, "x: start_dim -99 and"),
+        (FLAT, {"end_dim": 99}, "x: start_dim 0 and end_dim 99 of 3"),
+        (FLAT, {"start_dim": 2, "end_dim": 1}, "x: start_dim 2 and end_dim 1"),
+        (FLAT, {"start_dim": 1.5}, "not a readable NIR file|start_dim 1.5"),
+    ],
+)
+def test_what_a_node_makes_of_its_input_is_checked_before_memory_is_taken(
+    tmp_path: Path, node: Any, fields: dict[str, Any], message: str
+) -> None:
+    write_alone(tmp_path / "g.nir", node, {})
+    assert read(tmp_path / "g.nir")["lif"].size
+    write_alone(tmp_path / "g.nir", node, fields)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(BadInput, match=message) as refused:
+        read(tmp_path / "g.nir")
+    assert refused.value.exit_code == 2
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200 << 10  # KiB
+
+
+@pytest.mark.parametrize(("node", "size"), [(MAP, 12), (LINE, 18)])
+def test_one_bias_for_all_channels_of_a_convolution_counts_everywhere(tmp_path: Path, node: Any, size: int) -> None:
+    for bias in (np.array([2.0]), np.array(2.0), np.full(3, 2.0)):
+        write_alone(tmp_path / "g.nir", node, {"bias": bias})
+        np.testing.assert_allclose(read(tmp_path / "g.nir")["lif"].bias, np.full(size, 2.0))
 
 
 @pytest.mark.parametrize("how", [{"fillvalue": 0.0}, {"compression": "gzip", "fillvalue": 1.0}])

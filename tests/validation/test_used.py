@@ -11,6 +11,7 @@ import pytest
 
 from snn_fusion.config import Params
 from snn_fusion.data.ingest import import_recordings
+from snn_fusion.validation.at_import import import_measured
 from snn_fusion.validation.stage import validate
 from snn_fusion.workspace import Workspace
 from tests.validation.test_validate import with_params
@@ -82,3 +83,20 @@ def test_recordings_wholly_outside_the_window_are_set_aside(
     with pytest.raises(BadInput, match="outside the window") as refused:
         validated(folder, workspace, params, encoding__onset=None)
     assert "100.0% of the recordings of lab are bad (24 of 24)" in str(refused.value)
+
+
+def test_the_import_says_how_much_of_each_source_and_sense_lies_in_the_window(
+    workspace: Workspace, params: Params, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = activities(tmp_path / "lab", 8.0)
+    found = import_measured(params, workspace, source=folder)
+    assert found["used"] == {"lab": {"imu": pytest.approx(1 / 8, abs=0.02)}}
+    assert found["warnings"][0].startswith("imu of lab: 88% of the movement lies outside the window of 1 s")
+    assert "warning: imu of lab: 88% of the movement lies outside" in capsys.readouterr().err
+    validate(with_params(params, data__sources=["lab"]), workspace)
+    written = json.loads(workspace.path("validated", "validation.json").read_text())
+    assert written["used"]["imu"]["mean_share"] == found["used"]["lab"]["imu"]
+
+    found = import_measured(with_params(params, encoding__steps=400), workspace, source=folder)
+    assert found["used"]["lab"]["imu"] > 0.98 and not found["warnings"]
+    assert found["up_to_date"]

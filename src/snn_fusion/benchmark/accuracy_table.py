@@ -29,6 +29,13 @@ def table(content: dict[str, Any]) -> Table:
     return shown
 
 
+def used_line(content: dict[str, Any]) -> str:
+    """How much of the recordings the network saw."""
+    shares = {sense: one["mean_share"] for sense, one in content["used"].items()}
+    said = [f"{sense} {'nothing' if share is None else f'{share:.1%}'}" for sense, share in shares.items()]
+    return f"in the window, of what went on in the recordings: {', '.join(said)}"
+
+
 def cell(measured: dict[str, float] | None) -> str:
     if measured is None:
         return ""

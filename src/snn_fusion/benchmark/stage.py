@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import os
@@ -10,10 +11,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from snn_fusion.benchmark.accuracy_table import table
+from snn_fusion.benchmark.accuracy_table import table, used_line
 from snn_fusion.benchmark.conditions import HARD_CONDITIONS
 from snn_fusion.benchmark.console import Progress, say, warn_of_encoder
+from snn_fusion.benchmark.testset import check_labels
 from snn_fusion.config import Params
+from snn_fusion.data.folder import list_folder
 from snn_fusion.data.manifest import DATA_SET, Row, load_together, read_manifest
 from snn_fusion.errors import BadInput, BadRecordings
 from snn_fusion.workspace import Workspace, code_digest, digest, write_atomic
@@ -82,6 +85,7 @@ def evaluate_folder(
     is. Raises BadInput for an unknown label or a folder without recordings, BadRecordings listing what is damaged.
     """
     _check_out(out)
+    _check_labels(graph, split_rows(ws) if data is None else list_folder(data))
     from snn_fusion.benchmark.evaluate import Evaluation, evaluate_rows
     from snn_fusion.benchmark.exposure import measured_apart, shown
     from snn_fusion.benchmark.used import used_of
@@ -108,6 +112,12 @@ def evaluate_folder(
     trained = content["trained_on"]
     told = {"accuracy_is_of": trained["accuracy_is_of"], "trained_on": len(trained["ids"])}
     return {**summary(content), **told}
+
+
+def _check_labels(graph: Path, rows: Sequence[Row]) -> None:
+    """Before PyTorch is imported and recordings are read. A graph that is not whole is refused when it is loaded."""
+    with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
+        check_labels(rows, json.loads((graph / "graph.json").read_text())["classes"])
 
 
 def split_rows(ws: Workspace) -> list[Row]:
@@ -161,6 +171,7 @@ def _check_out(out: Path | None) -> None:
 
 def _hand_over(content: dict[str, Any], out: Path | None) -> None:
     say(table(content))
+    say(used_line(content))
     if str(out) == "-":
         sys.stdout.write(_json(content))
     elif out is not None:

@@ -17,7 +17,7 @@ from snn_fusion.data.event_arrays import ROLES, by_names, by_order
 from snn_fusion.data.events import Found, Size, checked, not_too_many
 from snn_fusion.data.hdf5_events import read_hdf5
 from snn_fusion.data.recording import Events
-from snn_fusion.data.text_table import TextTable, read_table_text
+from snn_fusion.data.text_table import TextTable, encoding_of, read_table_text
 from snn_fusion.data.units import name_and_unit
 from snn_fusion.errors import BadRecording
 
@@ -53,9 +53,10 @@ def is_event_table(path: Path) -> bool:
     """Whether a text file has the columns of events, by its header, or by four numbers in its first line."""
     try:
         with path.open("rb") as file:
-            lines = file.read(4096).decode("utf-8-sig", errors="replace").splitlines()
+            head = file.read(4096)
     except OSError:
         return False
+    lines = head.decode(encoding_of(head), errors="replace").splitlines()
     first = next((line for line in lines if line.strip() and not line.startswith(("#", "%", "sep="))), "")
     names = [name_and_unit(cell.strip('"'))[0].lower() for cell in re.split(r"[,;\t ]+", first.strip())]
     named = all(any(name in role for name in names) for role in ROLES.values())

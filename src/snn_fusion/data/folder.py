@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,6 +17,9 @@ from snn_fusion.data.table import NAME, read_table
 from snn_fusion.data.unipen import segments
 from snn_fusion.errors import BadInput, BadRecording
 from snn_fusion.workspace import file_digest
+
+# Called with a recording and its signals while they are read.
+Hear = Callable[[Row, Mapping[Sense, Signal]], None]
 
 
 def read_folder(folder: Path) -> tuple[list[Row], list[BadInput]]:
@@ -63,26 +66,45 @@ def sets_of(folder: Path) -> dict[str, Path]:
     return sets
 
 
+def list_folder(folder: Path) -> list[Row]:
+    """The recordings that `read_folder` would read, by their names alone: no file is looked into."""
+    if is_source(folder):
+        return _rows_only(_listed(folder.resolve().name, folder))
+    return [
+        _rebased(row, root.relative_to(folder).as_posix())
+        for name, root in sets_of(folder).items()
+        for row in _rows_only(_listed(name, root))
+    ]
+
+
 def list_source(name: str, root: Path) -> tuple[list[Row], list[BadInput]]:
     """The rows of one source below `root`, with checksums, and an error for each recording that cannot be listed.
 
     Files are hashed, not looked into. Raises BadInput if there is nothing, or recordings.csv has no proper header.
     """
-    by_layout = list_set(name, root) if name in LAYOUTS else list_classes(root)
-    listed: Iterable[Row | BadInput] = read_table(root) if is_table(root) else by_layout
     rows: list[Row] = []
     errors: list[BadInput] = []
-    for one in listed:
+    for one in _listed(name, root):
         try:
             if isinstance(one, BadInput):
                 errors.append(one)
             else:
-                rows.append(with_checksums(root, replace(one, source=name)))
+                rows.append(with_checksums(root, one))
         except BadInput as error:
             errors.append(error)
     if not rows and not errors:
         raise BadInput(root, f"no recordings of {name!r} in this folder", "it names or holds no file")
     return rows, errors
+
+
+def _listed(name: str, root: Path) -> Iterator[Row | BadInput]:
+    by_layout = list_set(name, root) if name in LAYOUTS else list_classes(root)
+    for one in read_table(root) if is_table(root) else by_layout:
+        yield one if isinstance(one, BadInput) else replace(one, source=name)
+
+
+def _rows_only(listed: Iterable[Row | BadInput]) -> list[Row]:
+    return [one for one in listed if not isinstance(one, BadInput)]
 
 
 def _rebased(row: Row, prefix: str) -> Row:
@@ -121,10 +143,10 @@ def _checksum(root: Path, path: str) -> str:
     return hashlib.sha256(known[int(member)].data).hexdigest()
 
 
-def check_contents(root: Path, rows: Iterable[Row]) -> tuple[list[Row], list[BadInput]]:
+def check_contents(root: Path, rows: Iterable[Row], hear: Hear | None = None) -> tuple[list[Row], list[BadInput]]:
     """Read every file once: the rows whose senses can all be read, and an error for each sense that cannot.
 
-    The rows carry the remarks of their readers.
+    The rows carry the remarks of their readers. `hear` is called with each of them.
     """
     good: list[Row] = []
     damaged: list[BadInput] = []
@@ -136,6 +158,9 @@ def check_contents(root: Path, rows: Iterable[Row]) -> tuple[list[Row], list[Bad
             except BadInput as error:
                 damaged.append(error)
         if len(damaged) == before:
-            said = {sense: signal.remarks for sense, signal in from_first(signals).items()}
+            together = from_first(signals)
+            said = {sense: signal.remarks for sense, signal in together.items()}
+            if hear is not None:
+                hear(row, together)
             good.append(replace(row, senses={s: replace(ref, remarks=said[s]) for s, ref in row.senses.items()}))
     return good, damaged

@@ -14,7 +14,7 @@ from typing import Any
 from snn_fusion.config import Params
 from snn_fusion.data.dataset import SYNTHETIC, is_pattern, matching, select_sources, stands_in, unmatched
 from snn_fusion.data.fetch import Source, fetch, say, warn_synthetic
-from snn_fusion.data.folder import check_contents, is_source, list_source, sets_of, with_checksums
+from snn_fusion.data.folder import Hear, check_contents, is_source, list_source, sets_of, with_checksums
 from snn_fusion.data.imported import STAGE, Damage, Imported, check_there, collect, read_imported, switch
 from snn_fusion.data.manifest import Row
 from snn_fusion.data.public import PUBLIC_SETS
@@ -45,16 +45,23 @@ class Batch:
 
 
 def import_recordings(
-    params: Params, ws: Workspace, *, source: Path | None = None, name: str | None = None, quarantine: bool = False
+    params: Params,
+    ws: Workspace,
+    *,
+    source: Path | None = None,
+    name: str | None = None,
+    quarantine: bool = False,
+    hear: Hear | None = None,
 ) -> dict[str, Any]:
     """Import a folder, or every source in `data.sources` that is missing; other sources stay as they are.
 
     Returns counts; `new` has those of recordings that were not there before, `new_in_data_sources` those of them that
     a run with these parameters would use. Raises BadRecordings listing every damaged file, unless `quarantine` sets
-    them aside, and BadInput; nothing changes then. A second import waits for the first, and none for a stage.
+    them aside, and BadInput; nothing changes then. A second import waits for the first, and none for a stage. `hear`
+    is called with every recording that is read whole.
     """
     with ws.lock("import", FETCHING) if source is None else contextlib.nullcontext():
-        result = _import(params, ws, source, name, quarantine)
+        result = _import(params, ws, source, name, quarantine, hear)
     imported = read_imported(ws)
     wanted = params.data.sources
     if source is None:
@@ -76,7 +83,9 @@ def import_recordings(
     return result
 
 
-def _import(params: Params, ws: Workspace, folder: Path | None, name: str | None, quarantine: bool) -> dict[str, Any]:
+def _import(
+    params: Params, ws: Workspace, folder: Path | None, name: str | None, quarantine: bool, hear: Hear | None
+) -> dict[str, Any]:
     collect(ws)
     before = read_imported(ws)
     check_there(ws, before)
@@ -86,7 +95,7 @@ def _import(params: Params, ws: Workspace, folder: Path | None, name: str | None
         names = [one for one in params.data.sources if not is_pattern(one)]
         sources = fetch(names, _up_to_date(before, params.seed), ws, params.seed)
     try:
-        batches = _read_sources(sources, params.seed, quarantine)
+        batches = _read_sources(sources, params.seed, quarantine, hear)
         with ws.lock("import", ".import.lock"):
             result = _take_in(ws, batches)
     finally:
@@ -123,13 +132,13 @@ def _sources_in(folder: Path, name: str | None) -> list[Source]:
     return [Source(one, root, "folder") for one, root in sets.items()]
 
 
-def _read_sources(sources: Sequence[Source], seed: int, quarantine: bool) -> list[Batch]:
+def _read_sources(sources: Sequence[Source], seed: int, quarantine: bool, hear: Hear | None) -> list[Batch]:
     """Raises BadRecordings with every damaged recording of all sources, unless they may be set aside."""
     batches, damaged = [], []
     for source in sources:
         say(f"reading {source.name} ({source.origin}: {source.root})")
         listed, wrong = list_source(source.name, source.root)
-        good, unreadable = check_contents(source.root, listed)
+        good, unreadable = check_contents(source.root, listed, hear)
         wrong += unreadable
         damaged += wrong
         aside = [_damage(source, error) for error in wrong]

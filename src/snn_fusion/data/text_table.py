@@ -17,13 +17,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
 
+from snn_fusion.data.units import NO_UNIT, is_unit, name_and_unit
 from snn_fusion.errors import BadRecording
 
 COMMENTS = ("#", "%", "//")
 MAX_BYTES = 1 << 28  # a table of text takes ten times its size while it is read
 _MARKS = {
-    codecs.BOM_UTF8: "utf-8",
-    codecs.BOM_UTF32_LE: "utf-32",
+    codecs.BOM_UTF8: "utf-8-sig",
+    codecs.BOM_UTF32_LE: "utf-32",  # begins as that of UTF-16 does
+    codecs.BOM_UTF32_BE: "utf-32",
     codecs.BOM_UTF16_LE: "utf-16",
     codecs.BOM_UTF16_BE: "utf-16",
 }
@@ -83,27 +85,45 @@ class TextTable:
 
 def read_text(path: Path, data: bytes) -> str:
     """Text in UTF-8, UTF-16 or UTF-32, without a byte order mark. Raises BadRecording if it is something else."""
-    encoding = next((name for mark, name in _MARKS.items() if data.startswith(mark)), "utf-8-sig")
-    if encoding == "utf-8-sig" and data[1:40:2].count(0) > 15:
-        encoding = "utf-16-le"
-    elif encoding == "utf-8":
-        encoding = "utf-8-sig"
+    text, whole = _decoded(path, data)
+    if not whole:
+        raise BadRecording(path, "not text: it ends in the middle of a character", "save the file as UTF-8")
+    return text
+
+
+def encoding_of(data: bytes) -> str:
+    """By its byte order mark, or by the zeros that UTF-16 has in every other byte of a table."""
+    for mark, name in _MARKS.items():
+        if data.startswith(mark):
+            return name
+    low, high = data[:40:2], data[1:40:2]
+    for zeros, name in ((high, "utf-16-le"), (low, "utf-16-be")):
+        if zeros and zeros.count(0) > 0.75 * len(zeros):
+            return name
+    return "utf-8-sig"
+
+
+def _decoded(path: Path, data: bytes) -> tuple[str, bool]:
+    """The text, and whether it ends with a whole character; if it does not, the last one is left out."""
+    encoding = encoding_of(data)
+    decoder = codecs.getincrementaldecoder(encoding)()
     try:
-        text = data.decode(encoding)
+        text = decoder.decode(data)
     except UnicodeDecodeError as error:
         wrong = data[error.start : error.start + 8]
         problem = f"not text in {encoding.removesuffix('-sig').upper()}: byte {error.start} begins {wrong!r}"
         raise BadRecording(path, problem, "save the file as UTF-8") from None
     if "\0" in text:
         raise BadRecording(path, f"not text: character {text.index(chr(0))} is NUL", "save the file as UTF-8")
-    return text
+    return text, not decoder.getstate()[0]
 
 
 def read_table_text(path: Path) -> TextTable:
     """The table in a text file. Raises BadRecording if its rows are not all as long as its header."""
     if path.stat().st_size > MAX_BYTES:
         raise BadRecording(path, f"{path.stat().st_size:,} bytes, more than {MAX_BYTES:,}", "cut it into recordings")
-    lines = re.split(r"\r\n|\n|\r", read_text(path, path.read_bytes()))
+    text, whole = _decoded(path, path.read_bytes())
+    lines = re.split(r"\r\n|\n|\r", text)
     ended = not lines[-1].strip()
     lines, comments, separator = _without_comments(lines)
     if not lines:
@@ -118,9 +138,16 @@ def read_table_text(path: Path) -> TextTable:
         header = commented if len(commented) == len(first) and not all(map(_is_number, commented)) else None
     else:
         lines = lines[1:]
+        if lines and (below := _with_units(path, header, split_line(lines[0], separator))):
+            header, lines = below, lines[1:]
+    remarks = []
+    if not whole or (not ended and _is_cut_row(lines, separator)):
+        last = "" if ended else "".join(lines[-1:])
+        remarks = [f"the last row is cut ({last[:40]!r}) and was left out"]
+        lines = lines if ended else lines[:-1]
     if not lines:
         raise BadRecording(path, "zero length: no rows")
-    return _parse(path, lines, separator, header, ended)
+    return _parse(path, lines, separator, header, remarks)
 
 
 def _without_comments(lines: Sequence[str]) -> tuple[list[str], list[str], str]:
@@ -156,13 +183,33 @@ def _is_number(cell: str) -> bool:
     return not cell or _NUMBER.fullmatch(cell) is not None
 
 
-def _parse(path: Path, lines: list[str], separator: str, header: list[str] | None, ended: bool) -> TextTable:
-    """Raises BadRecording naming the first row that is not as long as the header; a cut last one is left out."""
-    remarks = []
+def _with_units(path: Path, header: Sequence[str], below: Sequence[str]) -> list[str] | None:
+    """The header with the units of a line below it, `us,m/s^2,1`; None if that line is a row of the table.
+
+    Raises BadRecording for a second header line that says something else.
+    """
+    units = [cell.strip("[]() ") for cell in below]
+    if not any(map(is_unit, units)) or any(_whole(one) and one not in NO_UNIT for one in units):
+        if any(below) and not any(map(_whole, below)):
+            remedy = "keep one header line, with the units behind the names: acc_x[m/s^2]"
+            raise BadRecording(
+                path, f"row 1 holds no number, as a second header line: {','.join(below)[:60]!r}", remedy
+            )
+        return None
+    if len(units) != len(header):
+        raise BadRecording(path, f"{len(units)} units below the header of {len(header)} columns")
+    found = []
+    for name, unit in zip(header, units, strict=True):
+        own = name_and_unit(name)[1]
+        if own and unit and own != unit:
+            raise BadRecording(path, f"{name}: the line below the header says {unit}", "keep one of the units")
+        found.append(f"{name}[{unit}]" if unit and not own else name)
+    return found
+
+
+def _parse(path: Path, lines: list[str], separator: str, header: list[str] | None, remarks: Sequence[str]) -> TextTable:
+    """Raises BadRecording naming the first row that is not as long as the header."""
     width = len(header) if header else len(split_line(lines[0], separator))
-    if not ended and len(lines) > 1 and _is_cut(split_line(lines[-1], separator), split_line(lines[0], separator)):
-        remarks.append(f"the last row is cut ({lines[-1][:40]!r}) and was left out")
-        lines = lines[:-1]
     longer = len(split_line(lines[0], separator)) == width + 1
     if header and longer and separator.strip() and all(line.rstrip().endswith(separator) for line in lines):
         header, width = [*header, ""], width + 1  # each row ends with a separator, the header does not
@@ -194,6 +241,10 @@ def _any_decimal_comma(lines: Sequence[str], separator: str) -> bool:
     text = separator.join(lines)
     comma = rf"(?:^|{re.escape(separator)})\s*[+-]?\d*,\d"
     return re.search(comma, text) is not None and re.search(comma.replace(r",\d", r"\.\d"), text) is None
+
+
+def _is_cut_row(lines: Sequence[str], separator: str) -> bool:
+    return len(lines) > 1 and _is_cut(split_line(lines[-1], separator), split_line(lines[0], separator))
 
 
 def _is_cut(last: Sequence[str], first: Sequence[str]) -> bool:

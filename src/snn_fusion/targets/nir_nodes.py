@@ -29,6 +29,7 @@ def check_node(where: str, node: Any) -> None:
     elif isinstance(node, nir.Flatten):
         if node.input_type["input"] is not None:
             check_shape(f"{where}.input_type", node.input_type["input"])
+            check_flatten(where, node, len(np.ravel(node.input_type["input"])))
     elif type(node) in RANK:
         _weights(where, node)
     elif isinstance(node, nir.SumPool2d | nir.AvgPool2d):
@@ -82,6 +83,18 @@ def check_field(where: str, name: str, value: Any) -> None:
         _whole(where, name, value, LEAST[name], 2)
     elif name in ("shape", "input_shape"):
         check_shape(f"{where}.{name}", value)
+
+
+def check_flatten(where: str, node: Any, rank: int) -> None:
+    """Raises BadInput if start_dim and end_dim are not dimensions of a shape of `rank`, alone or with its batch."""
+    given = [np.ravel(np.asarray(one)) for one in (node.start_dim, node.end_dim)]
+    if all(one.size == 1 and one.dtype.kind in "iu" for one in given):
+        start, end = (int(one[0]) for one in given)
+        for dims in (rank, rank + 1):
+            if -dims <= min(start, end) and max(start, end) < dims and start % dims <= end % dims:
+                return
+    found = f"start_dim {_shown(node.start_dim)} and end_dim {_shown(node.end_dim)} of {rank} dimensions"
+    raise BadInput(where, found, "give the first and the last of the dimensions to flatten, or 0 and -1 for all")
 
 
 def _whole(where: str, field: str, value: Any, least: int, sizes: int) -> None:

@@ -23,7 +23,12 @@ Record = Mapping[str, Measurement]
 
 
 def measure_used(signals: Mapping[Sense, Signal], sense: Sense, params: EncodingParams) -> dict[str, Measurement]:
-    """What of `sense` lies in the window that all senses of the recording share.
+    """What of `sense` lies in the window that all senses of the recording share; see `measure_together`."""
+    return measure_together(signals, params).get(sense, {})
+
+
+def measure_together(signals: Mapping[Sense, Signal], params: EncodingParams) -> dict[Sense, dict[str, Measurement]]:
+    """What of each sense lies in the window that all senses of the recording share.
 
     `used_share` of its energy, events or movement (NaN: there was none), `needed_steps` from the window's beginning on
     that would hold 99 % of it, `onset`: how the beginning was found, `begins_s`: where it is.
@@ -31,14 +36,14 @@ def measure_used(signals: Mapping[Sense, Signal], sense: Sense, params: Encoding
     window = Window(signals, params, only=())
     window.push(signals)
     window.close()
-    used = window.used().get(sense)
-    if used is None:
-        return {}
     return {
-        "used_share": np.nan if used.share is None else used.share,
-        "needed_steps": math.ceil(1000 * used.needed_s / params.step_ms),
-        "onset": window.found,
-        "begins_s": used.from_s,
+        sense: {
+            "used_share": np.nan if used.share is None else used.share,
+            "needed_steps": math.ceil(1000 * used.needed_s / params.step_ms),
+            "onset": window.found,
+            "begins_s": used.from_s,
+        }
+        for sense, used in window.used().items()
     }
 
 
