@@ -57,7 +57,7 @@ class Unlisted:
             raise ModuleNotFoundError(f"{name} is not listed", name=name)
 
 sys.meta_path.insert(0, Unlisted())
-sys.path[:] = [one for one in sys.path if not one.endswith("/src")]
+sys.path[:] = [one for one in sys.path if one != CHECKOUT]
 """
 
 
@@ -138,7 +138,8 @@ def test_a_bento_answers_with_no_workspace_no_registry_and_only_the_packages_tha
     packaged: dict[str, Any], bento: Path, built: list[Path], home: Workspace, params: Params, tmp_path: Path
 ) -> None:
     listed = re.findall(r"(?m)^([a-z0-9._-]+)==", (bento / "src" / "requirements.txt").read_text())
-    (tmp_path / "sitecustomize.py").write_text(ONLY_WHAT_IS_LISTED.replace("LISTED", repr(listed), 1))
+    only = ONLY_WHAT_IS_LISTED.replace("LISTED", repr(listed), 1).replace("CHECKOUT", repr(str(ROOT / "src")))
+    (tmp_path / "sitecustomize.py").write_text(only)
     with started(packaged["tag"], home, tmp_path) as (url, hosts):
         answer = httpx.post(f"{url}/v1/predict", json=as_json(made(params.encoding)), timeout=30)
         shown = httpx.get(f"{url}/v1/models", timeout=30).json()
