@@ -154,6 +154,10 @@ def changed(**values: Any) -> dict[str, Any]:
             "validation.imu.duration_s allows 4 s at most, less than one step: encoding.step_ms = 5000",
         ),
         (
+            {"encoding__steps": 10},
+            "encoding.onset.look_back_ms = 250: a signal that begins after the window of 200 ms",
+        ),
+        (
             {"validation__imu__max_gap_s": 0.05, "validation__imu__rate_hz": [1.0, 10.0]},
             "validation.imu.max_gap_s = 0.05: samples are 0.1 s apart at the highest rate",
         ),

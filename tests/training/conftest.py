@@ -26,6 +26,7 @@ LABELS, EACH, SUBJECTS = ("a", "b", "c"), 16, 4
 def raw_params(**training: Any) -> dict[str, Any]:
     """params.yaml with a small encoder and network; `training` overrides."""
     raw: dict[str, Any] = yaml.safe_load((ROOT / "params.yaml").read_text())
+    raw["encoding"]["onset"] |= {"look_back_ms": 100.0}
     raw["encoding"] |= {"steps": 12, "taps": [0, 3], "copies": {"audio": 1, "events": 1, "imu": 0}}
     raw["encoding"]["audio"]["bands"] = 4
     raw["encoding"]["events"]["grid"] = 3

@@ -29,18 +29,15 @@ HOPS, FOUND, CANDIDATE, LOW, HIGH, SUM, FLOOR, FLOOR_HOPS, WEAK, LEVEL, STEADY, 
 
 
 class Onset:
-    """`found`: the hop in which the signal begins, None until that is known; 0 where it begins at once.
+    """`found`: the hop in which the signal begins, None until that is known; 0 where it begins at once."""
 
-    `window_ms`: what begins after a window from the first sample does not begin at once, however long the look-back.
-    """
-
-    def __init__(self, sense: Sense, params: OnsetParams, window_ms: float) -> None:
+    def __init__(self, sense: Sense, params: OnsetParams) -> None:
         self._state = np.zeros(12)
         self._state[[FOUND, CANDIDATE, WEAK, RUN]] = -1
         self._recent = np.zeros((SMOOTH, 2))
         unit = params.events_per_s * HOP_US / 1e6 if sense == "events" else 1.0
         least = params.audio_db if sense == "audio" else 0.0
-        self._look_back = round(1000 * min(params.look_back_ms, window_ms) / HOP_US)
+        self._look_back = round(1000 * params.look_back_ms / HOP_US)
         levels = least, least - QUIETER_DB[sense], least + CLEAR_DB[sense], params.rise_db
         self._settings = unit, *levels, self._look_back, LASTS[sense]
 

@@ -157,7 +157,7 @@ class _Ear:
 
     def __init__(self, sense: Sense, params: EncodingParams, encoded: bool) -> None:
         self.params, self.sense, self._encoded = params, sense, encoded
-        self.onset = Onset(sense, params.onset, params.steps * params.step_ms) if params.onset else None
+        self.onset = Onset(sense, params.onset) if params.onset else None
         self.held: list[_Part] = []
         self.heard = 0  # samples
         self._activity = Activity(params)
