@@ -38,8 +38,9 @@ NEW_RECORDINGS = Asset("snn_fusion_recordings")  # dags/retrain.py is scheduled 
 ### Import recordings
 
 Copies the recordings of a folder into the workspace, damaged ones set aside with their reasons. If any of them is
-new and `data.sources` of the parameters names their source, or has a pattern for it (`lab-*`), the asset
-`snn_fusion_recordings` is updated, which starts `retrain`.
+new and a run with these parameters would use it (`data.sources` names its source, or has a pattern for it (`lab-*`),
+`data.most_per_class` takes it, and the network has a branch for its sense), the asset `snn_fusion_recordings` is
+updated, which starts `retrain`.
 """,
 )
 def import_recordings():
@@ -53,14 +54,19 @@ def import_recordings():
     )
 
     @task(outlets=[NEW_RECORDINGS], retries=0, doc_md="Update the asset, or skip when a run would use nothing new.")
-    def announce(result: str, outlet_events=None) -> int:
+    def announce(result: str, outlet_events=None, params=None) -> int:
         found = json.loads(result)
         used = found["new_in_data_sources"]
         if not found["new_recordings"]:
             raise AirflowSkipException("no new recordings")
         if not used:
-            raise AirflowSkipException(f"new recordings of sources that data.sources does not name: {found['new']}")
-        outlet_events[NEW_RECORDINGS].extra = {"sources": used, "new_recordings": sum(used.values())}
+            why = "by data.sources, data.most_per_class and network.branch a run uses none of the new recordings"
+            raise AirflowSkipException(f"{why}: {found['new']}")
+        outlet_events[NEW_RECORDINGS].extra = {
+            "sources": used,
+            "new_recordings": sum(used.values()),
+            "params_file": params["params_file"],  # retrain takes the same
+        }
         return sum(used.values())
 
     announce(import_folder.output)

@@ -76,12 +76,13 @@ RELEASE = (
         "Compare challenger and champion on today's test split; promote, or record why not. A refusal is a result, "
         "not a failure.",
     ),
-    ("push --json", 30, "Version data and checkpoints with DVC and push them to the remote."),
     (
         "package --json",
         15,
         "Build the Bento of the champion, which `bentoml serve` runs anywhere. Does nothing if that one is there.",
     ),
+    # Last, so that the remote has all that the run made.
+    ("push --json", 30, "Version data, checkpoints, registry and Bentos with DVC and push them to the remote."),
 )
 
 
@@ -114,7 +115,7 @@ def stage(command: str, minutes: int, what: str, target: object = None, **option
     start_date=datetime(2026, 1, 1),
     catchup=False,
     max_active_runs=1,
-    description="Recordings in, trained, evaluated, run on each chip, registered, promoted if better, pushed, packaged",
+    description="Recordings in, trained, evaluated, run on each chip, registered, promoted if better, packaged, pushed",
     params={
         "params_file": Param(
             "params.yaml",
@@ -136,8 +137,8 @@ def stage(command: str, minutes: int, what: str, target: object = None, **option
     doc_md="""
 ### Retrain
 
-Recordings in, validated, encoded, trained, evaluated, run on each chip, registered, promoted if better, pushed, and the
-champion packaged.
+Recordings in, validated, encoded, trained, evaluated, run on each chip, registered, promoted if better, the champion
+packaged, and all of it pushed.
 
 Runs every night and after `import_recordings` brought something new that it uses. Each task calls the command line that
 a person would use, with the same files below `SNN_FUSION_HOME`, and does nothing when its inputs have not changed:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 from collections.abc import Mapping
 from datetime import timedelta
@@ -15,6 +16,7 @@ from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 CHECKOUT = Path(__file__).resolve().parent.parent
 CLI = 'exec "${SNN_FUSION_CLI:-.venv/bin/snn-fusion}"'
 RETRIES = int(os.environ.get("SNN_FUSION_RETRIES", "2"))  # a person who waits at a terminal wants 0
+log = logging.getLogger(__name__)
 
 
 class StopOnBadInput(RetryPolicy):
@@ -45,9 +47,23 @@ def known(params: Mapping[str, Any], dag_run: Any, dag: Any) -> Mapping[str, Any
     return params
 
 
-MACROS = {"known": known}
+def params_file(params: Mapping[str, Any], dag_run: Any, dag: Any, triggering_asset_events: Mapping[Any, Any]) -> str:
+    """The run's parameters file: its own parameter, or, where imports started it, what the newest of them names, by
+    which it was judged that the run would use the new recordings.
+    """
+    own = known(params, dag_run, dag)["params_file"]
+    events = sorted(
+        (event for of in triggering_asset_events.values() for event in of), key=lambda event: event.timestamp
+    )
+    named = [event.extra["params_file"] for event in events if "params_file" in event.extra]  # not if made by hand
+    if len(set(named)) > 1:
+        log.warning("imports with %s started this run; it takes the newest one's, %s", ", ".join(named), named[-1])
+    return str(named[-1] if named else own)
+
+
+MACROS = {"params_file": params_file}
 # Parameters travel in the environment, never in the text of a command, so they cannot become code.
-PARAMS_FILE = {"PARAMS_FILE": "{{ known(params, dag_run, dag).params_file }}"}
+PARAMS_FILE = {"PARAMS_FILE": "{{ params_file(params, dag_run, dag, triggering_asset_events) }}"}
 COMMAND: dict[str, Any] = {
     "append_env": True,
     "cwd": str(CHECKOUT),

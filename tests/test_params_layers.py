@@ -154,7 +154,7 @@ def changed(**values: Any) -> dict[str, Any]:
             "validation.imu.duration_s allows 4 s at most, less than one step: encoding.step_ms = 5000",
         ),
         (
-            {"encoding__steps": 10},
+            {"encoding__step_ms": 4.0},
             "encoding.onset.look_back_ms = 250: a signal that begins after the window of 200 ms",
         ),
         (

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
+
+from snn_fusion.data.manifest import write_manifest
 
 HEAVY = ("torch", "numba", "great_expectations", "mlflow", "matplotlib", "pandas", "scipy", "nir", "dvc")
 STAGES = {
@@ -30,6 +33,19 @@ def test_modules_of_the_stages_import_nothing_that_takes_seconds() -> None:
         "    importlib.import_module(module)",
         f"    found = [name for name in {HEAVY!r} if name in sys.modules]",
         "    assert not found, (module, found)",
+    ]
+    done = subprocess.run([sys.executable, "-c", "\n".join(lines)], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+
+
+def test_reading_what_is_imported_needs_no_pandas(tmp_path: Path) -> None:
+    write_manifest(tmp_path / "manifest.parquet", [])
+    lines = [
+        "import sys",
+        "from pathlib import Path",
+        "from snn_fusion.data.manifest import read_manifest",
+        f"read_manifest(Path({str(tmp_path / 'manifest.parquet')!r}))",
+        "assert 'pandas' not in sys.modules",
     ]
     done = subprocess.run([sys.executable, "-c", "\n".join(lines)], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr

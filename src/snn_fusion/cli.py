@@ -21,7 +21,7 @@ app = typer.Typer(
     name="snn-fusion",
     help="Retrain, evaluate and register one spiking network for several sensors.\n\n"
     "The stages in order: import, validate, encode, train, evaluate, speakers; for each chip tune, compile, benchmark; "
-    "then compare, register, promote, push, package. Each can be run on its own and run again; `retrain` runs them all "
+    "then compare, register, promote, package, push. Each can be run on its own and run again; `retrain` runs them all "
     "as one Airflow DAG. What they write lies in workspace/ (SNN_FUSION_HOME moves it).",
     no_args_is_help=True,
     rich_markup_mode="markdown",

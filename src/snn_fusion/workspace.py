@@ -72,6 +72,13 @@ def tree_digest(folder: Path) -> str:
     return digest([[p.relative_to(folder).as_posix(), file_digest(p)] for p in files])
 
 
+def listing(*places: Path) -> list[tuple[str, int, int]]:
+    """Every file of these folders and files: path, size and time of its last change, which no program can set."""
+    found = (file for place in places for file in (sorted(place.rglob("*")) if place.is_dir() else [place]))
+    known = [(file, file.stat()) for file in found if file.is_file()]
+    return [(str(file), stat.st_size, stat.st_ctime_ns) for file, stat in known]
+
+
 def code_digest(*parts: str) -> str:
     """SHA-256 of the source of these subpackages or files: a changed line makes cached results stale."""
     places = {part: PACKAGE / part for part in parts}

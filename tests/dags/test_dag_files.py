@@ -17,7 +17,7 @@ from tests.dags.conftest import ROOT, Drive
 pytestmark = pytest.mark.xdist_group("airflow")
 NETWORK = ["import", "validate", "encode", "train", "evaluate", "speakers"]
 CHIP = ["tune", "compile", "benchmark"]
-RELEASE = ["compare", "register", "promote", "push", "package"]
+RELEASE = ["compare", "register", "promote", "package", "push"]
 STAGES = [*NETWORK, *RELEASE]
 FILES = sorted((ROOT / "dags").glob("*.py"))
 
@@ -88,6 +88,14 @@ def runs(drive_once: Drive) -> dict[str, Any]:
             "search trial": ["search", {}, {"FAIL_AT": "search trial"}],
             "search best": ["search", {}, {"FAIL_AT": "search best"}],
             "new": ["import_recordings", {"folder": "a folder"}, {"NEW": "3", "USED": '{"lab": 3}'}],
+            "new, by a file": [
+                "import_recordings",
+                {"folder": "a folder", "params_file": "lab.yaml"},
+                {"NEW": "3", "USED": '{"lab": 3}'},
+            ],
+            "by an import": ["retrain", {}, {}, [{"params_file": "lab.yaml"}]],
+            "by imports": ["retrain", {}, {}, [{"params_file": "lab.yaml"}, {"params_file": HOSTILE}]],
+            "by an event of a person": ["retrain", {}, {}, [{}]],
             "new, not used": ["import_recordings", {"folder": "a folder"}, {"NEW": "3"}],
             "bad folder": ["import_recordings", {"folder": "x"}, {**again, "FAIL_WITH": "2"}],
             "bad search": ["search", {}, {"SNN_FUSION_RETRIES": "2", "FAIL_AT": "search plan", "FAIL_WITH": "2"}],
@@ -186,7 +194,21 @@ def test_only_new_recordings_that_a_run_would_use_start_it_and_are_named(runs: d
         assert runs[name]["tasks"] == {"import_folder": "success", "announce": "skipped"}
         assert runs[name]["events"] == []
     assert runs["new"]["tasks"] == {"import_folder": "success", "announce": "success"}
-    assert runs["new"]["events"] == [{"sources": {"lab": 3}, "new_recordings": 3}]
+    said = {"sources": {"lab": 3}, "new_recordings": 3}
+    assert runs["new"]["events"] == [said | {"params_file": "params.yaml"}]
+    assert runs["new, by a file"]["events"] == [said | {"params_file": "lab.yaml"}]
+
+
+@pytest.mark.parametrize(
+    ("run", "file"),
+    [("by an import", "lab.yaml"), ("by imports", HOSTILE), ("by an event of a person", "params.yaml")],
+)
+def test_a_run_that_imports_started_takes_the_parameters_file_of_the_newest(
+    runs: dict[str, Any], run: str, file: str
+) -> None:
+    assert runs[run]["state"] == "success"
+    assert runs[run]["calls"][1] == f"validate --json --params={file}"
+    assert all(call.endswith(f"--params={file}") for call in runs[run]["calls"])
 
 
 def test_a_search_maps_a_task_over_each_slot_that_was_planned(runs: dict[str, Any]) -> None:

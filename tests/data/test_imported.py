@@ -15,8 +15,9 @@ from snn_fusion.config import Params
 from snn_fusion.data.imported import SNAPSHOT, SWITCH, collect, lay_out, read_files, read_imported, write_files
 from snn_fusion.data.ingest import import_recordings
 from snn_fusion.data.manifest import Row, load, read_manifest, write_manifest
+from snn_fusion.data.recording import SENSES, Sense
 from snn_fusion.workspace import Workspace, file_digest
-from tests.data.small_files import write_own, write_wav
+from tests.data.small_files import write_imu, write_own, write_wav
 
 
 def take_in(params: Params, ws: Workspace, folder: Path, **options: Any) -> dict[str, Any]:
@@ -207,3 +208,29 @@ def test_an_import_says_what_is_new_by_source_and_what_of_it_a_run_would_use(
     more = take_in(wider, workspace, louder(own))
     assert (more["new"], more["new_in_data_sources"]) == ({"lab-7": 1}, {"lab-7": 1}) and "hint" not in more
     assert read_manifest(workspace.path("recordings", "manifest.parquet")) == list(read_imported(workspace).rows)
+
+
+def test_an_import_counts_only_what_a_run_picks_and_has_a_branch_for(
+    params: Params, workspace: Workspace, tmp_path: Path
+) -> None:
+    def changed(branch: tuple[Sense, ...] = SENSES, **data: Any) -> Params:
+        sizes = {sense: params.network.branch[sense] for sense in branch}
+        network = params.network.model_copy(update={"branch": sizes})
+        wanted = params.data.model_copy(update={"sources": ["fsdd", "lab*"], **data})
+        return params.model_copy(update={"data": wanted, "network": network})
+
+    own = write_own(tmp_path / "lab", n=12)
+    (own / "recordings.csv").write_text(
+        "id,label,split,imu\n" + "".join(f"t{i},yes,{'test' if i > 7 else 'train'},touch/{i}.csv\n" for i in range(12))
+    )
+    without = take_in(changed(branch=("audio", "events")), workspace, own)
+    assert (without["new"], without["new_in_data_sources"]) == ({"lab": 12}, {})
+    again = take_in(changed(), workspace, own, name="lab-2")
+    assert again["new_in_data_sources"] == {"lab-2": 12}
+    some = take_in(changed(most_per_class=3), workspace, own, name="lab-3")
+    assert (some["new"], some["new_in_data_sources"]) == ({"lab-3": 12}, {"lab-3": 6})  # 3 of each split
+    write_imu(own / "touch" / "12.csv", "t_us,acc_x[m/s^2]\n0,0.7\n10000,1.5\n20000,0.5\n")
+    with (own / "recordings.csv").open("a") as table:
+        table.write("t12,yes,train,touch/12.csv\n")
+    one = take_in(changed(most_per_class=3, split="leave-out:nobody"), workspace, own, name="lab-3")
+    assert (one["new"], one["new_in_data_sources"]) == ({"lab-3": 1}, {})  # the seed picks others

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from fnmatch import fnmatchcase
 
+from snn_fusion.config import Params
 from snn_fusion.data.manifest import SPLITS, Row
 from snn_fusion.data.recording import SENSES, Sense
 from snn_fusion.errors import BadInput
@@ -99,6 +101,19 @@ def at_most(rows: Sequence[Row], most: int, seed: int) -> list[Row]:
         for row in (_pick(group, most, f"{seed}/{'/'.join(key)}/most") if len(group) > most else group)
     }
     return [row for row in rows if row.id in kept]
+
+
+def in_use(rows: Sequence[Row], params: Params) -> list[Row]:
+    """The rows that a run with these parameters works on, as far as `rows` tell before any recording is read.
+
+    Those of its sources, as many as `data.most_per_class` takes, that have a sense of which the network has a branch.
+    """
+    sources = set(matching({row.source for row in rows}, params.data.sources))
+    rows = [row for row in rows if row.source in sources]
+    with contextlib.suppress(BadInput):  # what makes a split whole, the run's own import may still fetch
+        rows = apply_split(rows, params.data.split)
+    picked = at_most(rows, params.data.most_per_class, params.seed)
+    return [row for row in picked if any(sense in params.network.branch for sense in row.senses)]
 
 
 def join_by_label(rows: Sequence[Row], seed: int, reuse: bool) -> list[Row]:

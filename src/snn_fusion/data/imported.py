@@ -183,7 +183,8 @@ def _folders_in(manifest: Path) -> set[str]:
     """The source folders that the rows of a manifest lie in."""
     if not manifest.exists():
         return set()
-    table = pq.read_table(manifest, columns=[f"{sense}_path" for sense in SENSES])
+    with pq.ParquetFile(manifest) as file:
+        table = file.read(columns=[f"{sense}_path" for sense in SENSES])
     return {folder_of(path) for column in table.columns for path in column.to_pylist() if path is not None}
 
 

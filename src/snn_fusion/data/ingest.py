@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from snn_fusion.config import Params
-from snn_fusion.data.dataset import SYNTHETIC, is_pattern, matching, select_sources, stands_in, unmatched
+from snn_fusion.data.dataset import SYNTHETIC, in_use, is_pattern, matching, select_sources, stands_in, unmatched
 from snn_fusion.data.fetch import Source, fetch, say, warn_synthetic
 from snn_fusion.data.folder import Hear, check_contents, is_source, list_source, sets_of, with_checksums
 from snn_fusion.data.imported import STAGE, Damage, Imported, check_there, collect, read_imported, switch
@@ -27,6 +27,7 @@ from snn_fusion.workspace import Workspace, digest, disk_errors, remove_tree
 SCHEMA = 1  # of what this stage writes
 FETCHING = ".fetch.lock"  # held while public sets come in, which may take an hour; only another fetch waits
 BLOCK = 1 << 20
+_Result = tuple[dict[str, Any], frozenset[str]]
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 
 
@@ -61,7 +62,7 @@ def import_recordings(
     is called with every recording that is read whole.
     """
     with ws.lock("import", FETCHING) if source is None else contextlib.nullcontext():
-        result = _import(params, ws, source, name, quarantine, hear)
+        result, added = _import(params, ws, source, name, quarantine, hear)
     imported = read_imported(ws)
     wanted = params.data.sources
     if source is None:
@@ -74,7 +75,8 @@ def import_recordings(
     result["remarks"] = remarks_of(imported.rows, result["imported"])
     for remark in result["remarks"]:
         say(f"remark: {remark}")
-    result["new_in_data_sources"] = {n: result["new"][n] for n in matching(result["new"], wanted)}
+    used = Counter(row.source for row in in_use(imported.rows, params) if row.id in added)
+    result["new_in_data_sources"] = dict(sorted(used.items()))
     stand_in = stands_in(imported.origins, wanted)
     result["synthetic"] = stand_in or SYNTHETIC in wanted
     result["folder"] = str(ws.path(STAGE))
@@ -85,7 +87,8 @@ def import_recordings(
 
 def _import(
     params: Params, ws: Workspace, folder: Path | None, name: str | None, quarantine: bool, hear: Hear | None
-) -> dict[str, Any]:
+) -> _Result:
+    """Counts, and the ids of the recordings that are new."""
     collect(ws)
     before = read_imported(ws)
     check_there(ws, before)
@@ -97,14 +100,14 @@ def _import(
     try:
         batches = _read_sources(sources, params.seed, quarantine, hear)
         with ws.lock("import", ".import.lock"):
-            result = _take_in(ws, batches)
+            result, added = _take_in(ws, batches)
     finally:
         with disk_errors(ws.root):
             for one in sources:
                 if one.temporary:
                     remove_tree(one.root)
     collect(ws)
-    return {"imported": [one.name for one in sources], **result}
+    return {"imported": [one.name for one in sources], **result}, added
 
 
 def _input(source: str) -> str:
@@ -181,22 +184,24 @@ def _plain(row: Row) -> list[Any]:
     return [row.id, row.label, row.split, senses]
 
 
-def _take_in(ws: Workspace, batches: Sequence[Batch]) -> dict[str, Any]:
+def _take_in(ws: Workspace, batches: Sequence[Batch]) -> _Result:
     """Copy what was read and is not there yet into folders of its own, and make these current."""
     before, building = read_imported(ws), ws.path(".building", STAGE)
     changed = [one for one in batches if before.inputs.get(_input(one.source.name)) != one.digest]
     if not changed:
-        return _counts(before, before) | {"up_to_date": True}
+        return _counts(before, []) | {"up_to_date": True}, frozenset()
     try:
         with disk_errors(ws.path(STAGE)):
             remove_tree(building)  # what a kill left
             now = _merged(before, [(batch, _copied(batch, ws, building)) for batch in changed])
-        result = _counts(before, now)
+        earlier = {_content(row) for row in before.rows}
+        new = [row for row in now.rows if _content(row) not in earlier]
+        result = _counts(now, new)
         switch(ws, building, now, result)
     finally:
         with disk_errors(ws.root):
             remove_tree(building)
-    return result | {"up_to_date": False}
+    return result | {"up_to_date": False}, frozenset(row.id for row in new)
 
 
 def _copied(batch: Batch, ws: Workspace, building: Path) -> str:
@@ -222,14 +227,12 @@ def _merged(before: Imported, placed: Sequence[tuple[Batch, str]]) -> Imported:
     )
 
 
-def _counts(before: Imported, now: Imported) -> dict[str, Any]:
-    earlier = {_content(row) for row in before.rows}
-    new = Counter(row.source for row in now.rows if _content(row) not in earlier)
+def _counts(now: Imported, new: Sequence[Row]) -> dict[str, Any]:
     counts = Counter((row.source, sense) for row in now.rows for sense in row.senses)
     return {
         "recordings": len(now.rows),
-        "new_recordings": new.total(),
-        "new": dict(sorted(new.items())),
+        "new_recordings": len(new),
+        "new": dict(sorted(Counter(row.source for row in new).items())),
         "sources": {n: {s: c for (source, s), c in sorted(counts.items()) if source == n} for n in sorted(now.origins)},
         "quarantined": len(now.quarantine),
     }

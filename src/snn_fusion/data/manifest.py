@@ -97,7 +97,8 @@ def write_manifest(path: Path, rows: Sequence[Row]) -> None:
 def read_manifest(path: Path) -> list[Row]:
     """The rows of a manifest. Raises BadInput if it is missing, not Parquet or lacks a column."""
     try:
-        table = pq.read_table(path)
+        with pq.ParquetFile(path) as file:  # pq.read_table imports pandas, which takes a second
+            table = file.read()
     except FileNotFoundError:
         raise BadInput(path, "no such manifest", "run `snn-fusion import`") from None
     except (pa.ArrowException, OSError) as error:

@@ -41,8 +41,16 @@ def children(client: MlflowClient, experiment: str, parent: str) -> list[str]:
 
 
 def artefacts(client: MlflowClient, version: Version, ws: Workspace, only: str | None = None) -> dict[str, Path]:
-    """What was compiled of a version for each target (or one), in the workspace's cache: of its latest evaluation if
-    the target was measured there, else as it was registered."""
+    """What was compiled of a version for each target (or one), in the workspace's cache."""
+    return {
+        target: versions.artefact_folder(version, run.info.run_id, target, run.data.tags.get(ARTEFACT_TAG), ws)
+        for target, run in measured(client, version, only).items()
+    }
+
+
+def measured(client: MlflowClient, version: Version, only: str | None = None) -> dict[str, Run]:
+    """The run of each target (or one) that was measured: of the version's latest evaluation if the target was measured
+    there, else as it was registered."""
     experiment = client.get_run(version.run_id).info.experiment_id
     last: dict[str, Run] = {}
     for parent in dict.fromkeys((version.run_id, versions.evaluated(version).run_id)):
@@ -51,10 +59,7 @@ def artefacts(client: MlflowClient, version: Version, ws: Workspace, only: str |
             own = version.tags.get(GRAPH_TAG)
             if run.data.tags.get(GRAPH_TAG, own) == own:  # where it is not said, the artefact itself says it
                 last[run.data.tags["target"]] = run
-    return {
-        target: versions.artefact_folder(version, run.info.run_id, target, run.data.tags.get(ARTEFACT_TAG), ws)
-        for target, run in last.items()
-    }
+    return last
 
 
 def numbers(chip: Mapping[str, Any]) -> Iterator[tuple[str, float, str]]:

@@ -15,7 +15,7 @@ CHIP = ("tune", "compile", "benchmark")  # a stage of each target, named as `tun
 STAGES = (
     *("import", "validate", "encode", "train", "evaluate", "speakers"),
     *(f"{stage} {name}" for name in NAMES for stage in CHIP),
-    *("compare", "register", "promote", "push", "package"),
+    *("compare", "register", "promote", "package", "push"),
 )
 # What the DAG calls the tasks of its group, and which of its mapped ones it is.
 TASK = r"\[DAG TEST\] (starting|end) task(?: task)?_id=(?:chip\.)?(\S+)(?: map_index=(-?\d+))?"

@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import configparser
 import json
-import os
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlparse
 
 from snn_fusion.registry.snapshot import PARTS, copies, pointer
 from snn_fusion.registry.tracking import artifact_root, database, on_server
-from snn_fusion.workspace import STAMP, Workspace, code_digest, digest, file_digest, write_atomic
+from snn_fusion.workspace import STAMP, Workspace, code_digest, digest, file_digest, listing, write_atomic
 
 NOTE = ("dvc", "pushed.json")
 # Folders with a result of `Workspace.build`; those of the chips have one for each.
@@ -29,7 +28,10 @@ def last(ws: Workspace, project: Path, model: str) -> dict[str, Any] | None:
         return None
     note = json.loads(path.read_text())
     newest = remote / pointer(model)
-    if not newest.exists() or file_digest(newest) != note["pointer"] or _count(remote) < note["files"]:
+    if not newest.exists() or file_digest(newest) != note["pointer"]:
+        return None
+    there = _files(remote)
+    if any(there.get(name) != size for name, size in note["files"].items()):
         return None
     return dict(note["result"]) if note["sent"] == _state(ws, project) else None
 
@@ -42,10 +44,10 @@ def note(ws: Workspace, project: Path, model: str, result: dict[str, Any]) -> No
     content = {
         "sent": _state(ws, project),
         "pointer": file_digest(remote / pointer(model)),
-        "files": _count(remote),
+        "files": _files(remote),
         "result": result,
     }
-    write_atomic(ws.path(*NOTE), json.dumps(content, indent=1))
+    write_atomic(ws.path(*NOTE), json.dumps(content))
 
 
 def _state(ws: Workspace, project: Path) -> str:
@@ -54,19 +56,12 @@ def _state(ws: Workspace, project: Path) -> str:
     stamps += sorted(path for stage in CHIPS for path in ws.path(stage).glob(f"*/{STAMP}"))
     files = [*stamps, *(path for path in sorted(project.iterdir()) if path.is_file() and path.name != "dvc.lock")]
     files += [project / "requirements.lock", project / ".dvc" / "config"]
-    sent = {str(path): file_digest(path) for path in files if path.exists()}
     registry = [ws.path(part) for part in (*PARTS, *copies(ws.root))]
     if not on_server():
-        sent["database"] = file_digest(database(ws))
+        files.append(database(ws))
         registry.append(artifact_root(ws))
-    return digest(sent, code_digest("."), [_listing(part) for part in registry])
-
-
-def _listing(path: Path) -> list[tuple[str, int, int]]:
-    """Every file of a folder, or the file: path, size and time of its last change."""
-    files = sorted(path.rglob("*")) if path.is_dir() else [path]
-    known = [(file, file.stat()) for file in files if file.is_file()]
-    return [(str(file), stat.st_size, stat.st_mtime_ns) for file, stat in known]
+    sent = {str(path): file_digest(path) for path in files if path.exists()}
+    return digest(sent, code_digest("."), listing(*registry))
 
 
 def _remote(project: Path) -> Path | None:
@@ -78,5 +73,6 @@ def _remote(project: Path) -> Path | None:
     return Path(url) if url and not urlparse(url).scheme else None
 
 
-def _count(folder: Path) -> int:
-    return sum(len(files) for _, _, files in os.walk(folder))
+def _files(remote: Path) -> dict[str, int]:
+    """Every file of the remote, with its size."""
+    return {name.removeprefix(f"{remote}/"): size for name, size, _ in listing(remote)}

@@ -12,15 +12,19 @@ import sqlite3
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from snn_fusion.config import Params
 from snn_fusion.errors import BadInput
 from snn_fusion.registry import record, versions
 from snn_fusion.registry.dvc_project import configure, dvc, get_from_remote, lay_out, link, put_in_remote
+from snn_fusion.registry.sealed import check_registry
 from snn_fusion.registry.tracking import artifact_root, connect, database, on_server
 from snn_fusion.targets.names import AKIDA
 from snn_fusion.workspace import Workspace, disk_errors, project_root, remove_tree, write_atomic
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
 
 SCHEMA = 1
 FOLDER, TRACKED, FACTS = "registry", "registry.dvc", "snapshot.json"
@@ -40,10 +44,8 @@ def pointer(model: str) -> str:
 def keep(ws: Workspace, model: str, data_digest: str) -> bool:
     """Put the registry as it is now into the remote; whether it holds figures of Akida.
 
-    The caller holds the workspace's lock. Raises BadInput if the record of promotions has been altered: the newest
-    good copy stays the one that the remote leads to.
+    The caller holds the workspace's lock, and has let `check` look at the registry.
     """
-    record.read(connect(ws), model, ws)
     project = ws.path("dvc", "registry")
     folder = project / FOLDER
     project.mkdir(parents=True, exist_ok=True)
@@ -66,6 +68,15 @@ def keep(ws: Workspace, model: str, data_digest: str) -> bool:
     put_in_remote(project, project / "pointer.json", pointer(model))
     remove_tree(folder)  # DVC's cache has it
     return akida
+
+
+def check(client: MlflowClient, model: str, ws: Workspace) -> None:
+    """Raises BadInput if the record of promotions or a file of a version has been altered.
+
+    Before anything is sent: the newest good copy stays the one that the remote leads to.
+    """
+    record.read(client, model, ws)
+    check_registry(client, model, ws)
 
 
 def restore(params: Params, ws: Workspace) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from snn_fusion.config import Params
 from snn_fusion.errors import BadInput
 from snn_fusion.registry.place import settle
+from snn_fusion.registry.reach import check_reachable
 from snn_fusion.workspace import Workspace, disk_errors
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ URI = "MLFLOW_TRACKING_URI"
 TELEMETRY = "MLFLOW_DISABLE_TELEMETRY"
 KIND_TAG = "mlflow.experimentKind"
 KIND = "custom_model_development"  # the kind of experiment whose runs MLflow's pages show under model training
-ANSWER_S = 6.0  # that a server may take for the first answer; with the start of the program under 10 s
+ANSWER_S = 6.0  # that a server which can be reached may take for MLflow's first question
 # For all requests after it, unless the user says else: MLflow's own are 7 tries of 120 s, five minutes of silence
 # where nothing listens.
 PATIENCE = {
@@ -49,15 +50,19 @@ def connect(ws: Workspace) -> MlflowClient:
     """A client of the workspace's registry, and the same for MLflow's module-level functions.
 
     The first call in a new workspace makes the database (about 3 s); the first one after the workspace was moved or
-    copied makes its URIs those of this place. Raises BadInput within ANSWER_S if the server that
+    copied makes its URIs those of this place. Raises BadInput within seconds if the server that
     $MLFLOW_TRACKING_URI names does not answer.
     """
     os.environ.setdefault(TELEMETRY, "true")
+    uri, own = tracking_uri(ws), not on_server()
+    try:
+        check_reachable(uri)
+    except OSError as error:
+        raise _unusable(URI, uri, error) from error
     from mlflow import MlflowClient
     from mlflow.exceptions import MlflowException
 
     _quiet()
-    uri, own = tracking_uri(ws), not on_server()
     if own:
         _make_database(database(ws))
         settle(database(ws), ws.root)
@@ -70,12 +75,13 @@ def connect(ws: Workspace) -> MlflowClient:
             else:
                 _probe(client)
     except (MlflowException, TimeoutError) as error:
-        raise BadInput(
-            database(ws) if own else URI,
-            f"MLflow cannot be used at {without_password(uri)}: {without_password(_first_line(error))}",
-            "start the server, or unset the variable to use the workspace's own database",
-        ) from error
+        raise _unusable(database(ws) if own else URI, uri, error) from error
     return client
+
+
+def _unusable(where: Path | str, uri: str, error: Exception) -> BadInput:
+    problem = f"MLflow cannot be used at {without_password(uri)}: {without_password(_first_line(error))}"
+    return BadInput(where, problem, "start the server, or unset the variable to use the workspace's own database")
 
 
 def on_server() -> bool:

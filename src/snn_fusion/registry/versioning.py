@@ -29,7 +29,7 @@ from snn_fusion.registry.dvc_project import (
     link,
 )
 from snn_fusion.registry.lineage import read_data_set
-from snn_fusion.registry.snapshot import keep
+from snn_fusion.registry.snapshot import check, keep
 from snn_fusion.registry.tracking import connect
 from snn_fusion.strict_yaml import write_yaml
 from snn_fusion.workspace import Workspace, disk_errors, project_root, remove_tree, write_atomic
@@ -48,7 +48,8 @@ def push(params: Params, ws: Workspace) -> dict[str, Any]:
 
     The dvc.lock that leads to them is logged with the registered version's run and kept in dvc/locks/<data digest>/.
     The registry itself follows (see snapshot.py), so that `restore` needs the remote alone.
-    Raises BadInput if the network in the workspace is not registered, SnnFusionError if DVC or the remote fails.
+    Raises BadInput if the network in the workspace is not registered, or the record of promotions or a version has been
+    altered, SnnFusionError if DVC or the remote fails.
     """
     with ws.lock("push"), disk_errors(ws.path("dvc")):
         registered = _registered(ws)
@@ -56,7 +57,9 @@ def push(params: Params, ws: Workspace) -> dict[str, Any]:
         project = ws.path("dvc", "project")
         _mimic_checkout(project, params, ws)
         if done := pushed.last(ws, project, registered["model"]):
-            return done | {"up_to_date": True}
+            return done | {"pushed": "Everything is up to date.", "up_to_date": True}
+        client = connect(ws)
+        check(client, registered["model"], ws)
         with ws.lock("push", RECORDINGS_LOCK):  # DVC must not see half of an import
             dvc(project, "commit", "--force")  # with --quiet it would not say what is wrong
         sent = dvc(project, "push").strip().splitlines()
@@ -64,7 +67,6 @@ def push(params: Params, ws: Workspace) -> dict[str, Any]:
         for name in RECORDED:
             write_atomic(kept / name, (project / name).read_bytes())
         md5 = _recordings_md5(project / LOCK)
-        client = connect(ws)
         client.log_artifacts(registered["run_id"], str(kept), IN_RUN)
         client.set_model_version_tag(registered["model"], registered["version"], TAG, md5)
         akida = keep(ws, registered["model"], data)

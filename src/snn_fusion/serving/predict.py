@@ -86,8 +86,10 @@ def concluded(session: Session, last: Step) -> Answer:
 
 
 def _outside(session: Session) -> dict[Sense, str]:
-    """Senses of which next to nothing lies in the window, and what to say of each. With fewer than all steps they may
-    lie in the rest, and the others decide; else, or without others, raises Problem: an answer would not be about them.
+    """Senses of which next to nothing lies in the window, and what to say of each: an answer would not be about them.
+
+    With fewer than all steps they may lie in the rest: the others decide, or without others what there is of them.
+    Raises Problem where all steps were run.
     """
     found = {
         sense: f"{one.share:.2%} of it lies in the window of {one.from_s:g} to {one.to_s:g} s, it lasts {one.of_s:g} s"
@@ -95,7 +97,7 @@ def _outside(session: Session) -> dict[Sense, str]:
         if one.share is not None and one.share < LEAST_INSIDE
     }
     others = any(count for sense, count in session.spikes.items() if sense not in found)
-    if found and not (others and session.most < session.code.steps):
+    if found and session.most == session.code.steps:
         sense, problem = next(iter(found.items()))
         raise invalid(sense, problem, f"at least {LEAST_INSIDE:.0%}: {REMEDY}")
-    return found
+    return found if others else {}
