@@ -14,7 +14,14 @@ Found = tuple[str, str]
 
 def contradictions(params: Params) -> list[Found]:
     """Every pair of parameters that no recording or network can satisfy."""
-    return [*_audio(params), *_onset(params), *_durations(params), *_gap(params), *_planes(params.encoding.imu), *_senses(params)]
+    return [
+        *_audio(params),
+        *_onset(params),
+        *_durations(params),
+        *_gap(params),
+        *_planes(params.encoding.imu),
+        *_senses(params),
+    ]
 
 
 def _audio(params: Params) -> Iterator[Found]:
@@ -40,8 +47,8 @@ def _onset(params: Params) -> Iterator[Found]:
     if code.onset and code.onset.look_back_ms > window_ms:
         yield (
             "encoding.onset.look_back_ms",
-            f" = {code.onset.look_back_ms:g}: a signal that begins after the window of {window_ms:g} ms (encoding.steps "
-            f"x step_ms) and within that time would not be seen; {window_ms:g} at most",
+            f" = {code.onset.look_back_ms:g}: a signal that begins after the window of {window_ms:g} ms (encoding."
+            f"steps x step_ms) and within that time would not be seen; {window_ms:g} at most",
         )
 
 
