@@ -168,8 +168,8 @@ def results(evaluation: dict[str, Any], training: dict[str, Any], targets: dict[
 
 Measured on the torch network, on the official test splits of FSDD, N-MNIST and pendigits as far as the local mirror holds
 them; weights `{training["weights_digest"][:16]}`, seed {evaluation["seed"]}. Test recordings were not used to train or to stop, and every choice of
-parameters was made on training recordings with whole speakers and writers held out. One thing about the test set was
-known while choosing: an early network did much worse on the test writers (87.6 %) than on the validation ones, which is
+parameters was made on training recordings with whole speakers and writers held out (the number of epochs, and what begins
+at once, on the validation recordings). One thing about the test set was known while choosing: an early network did much worse on the test writers (87.6 %) than on the validation ones, which is
 why unusual writers were held out from then on. Accuracy in per cent with Wilson 95 % intervals.
 
 ## Each sense alone, and fused

@@ -20,6 +20,7 @@ from snn_fusion.registry.chip_runs import artefacts
 from snn_fusion.registry.embedded_airflow import program
 from snn_fusion.registry.seals import GRAPH
 from snn_fusion.registry.tracking import connect
+from snn_fusion.registry.unchanged import unless_unchanged
 from snn_fusion.registry.versions import Version
 from snn_fusion.serving.packaged import seal
 from snn_fusion.serving.requirements import TORCH, needed
@@ -47,6 +48,12 @@ def package(params: Params, ws: Workspace, name: str) -> dict[str, Any]:
 
     Nothing is done if that Bento is there. Raises BadInput if there is no such version or its files are damaged.
     """
+    if os.environ.get(HOME):
+        return _packaged(params, ws, name)
+    return unless_unchanged(f"package-{name}", params, ws, lambda: _packaged(params, ws, name), "packaged", "bentoml")
+
+
+def _packaged(params: Params, ws: Workspace, name: str) -> dict[str, Any]:
     client = connect(ws)
     version = versions.find(client, params.registry.model, name)
     graph = versions.graph_folder(version, ws)
