@@ -75,7 +75,7 @@ def test_a_challenger_whose_graph_was_altered_is_refused_all_the_same(champion: 
     for graph in (graph_in_store(champion, "2"), champion.path("cache", "models")):
         for weights in graph.rglob("weights.safetensors"):
             weights.write_bytes(weights.read_bytes()[:-1] + b"\0")
-    with pytest.raises(BadInput, match="is not what was registered|weights"):
+    with pytest.raises(BadInput, match="the files give"):
         promote(params, champion)
 
 
