@@ -2,10 +2,39 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 import threading
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
+from multiprocessing.context import SpawnContext, SpawnProcess
+
+SAFE_PATH = "PYTHONSAFEPATH"
+
+
+@contextlib.contextmanager
+def _safe_path() -> Iterator[None]:
+    """Processes that are started meanwhile begin with no modules of the current folder; others are not concerned."""
+    before = os.environ.get(SAFE_PATH)
+    os.environ[SAFE_PATH] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[SAFE_PATH]
+        else:
+            os.environ[SAFE_PATH] = before
+
+
+class _Process(SpawnProcess):
+    def start(self) -> None:
+        with _safe_path():
+            super().start()
+
+
+class _Context(SpawnContext):
+    Process = _Process
 
 
 def worker_pool(tasks: int) -> ProcessPoolExecutor:
@@ -14,9 +43,8 @@ def worker_pool(tasks: int) -> ProcessPoolExecutor:
     spawn: forking a process whose libraries run threads can hang.
     """
     processes = max(1, min(os.cpu_count() or 1, tasks))
-    os.environ["PYTHONSAFEPATH"] = "1"  # else they begin with the modules in the current folder
-    context = multiprocessing.get_context("spawn")
-    return ProcessPoolExecutor(processes, mp_context=context, initializer=_leave_with_parent)
+    with _safe_path():  # its resource tracker starts here
+        return ProcessPoolExecutor(processes, mp_context=_Context(), initializer=_leave_with_parent)
 
 
 def _leave_with_parent() -> None:
