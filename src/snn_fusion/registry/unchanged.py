@@ -1,6 +1,6 @@
-"""What `promote` and `package` last ended with, and of what: where nothing of it has changed, they end with the same.
+"""What `package` last ended with, and of what: where nothing of it has changed, it ends with the same.
 
-Without MLflow, whose import takes longer than all else that they then do. Only for a registry in the workspace, since
+Without MLflow, whose import takes longer than all else that it then does. Only for a registry in the workspace, since
 only there it can be seen at once that nothing has changed.
 """
 
