@@ -50,7 +50,10 @@ def package(params: Params, ws: Workspace, name: str) -> dict[str, Any]:
     """
     if os.environ.get(HOME):
         return _packaged(params, ws, name)
-    return unless_unchanged(f"package-{name}", params, ws, lambda: _packaged(params, ws, name), "packaged", "bentoml")
+    # The package's own files that are not code (pages, the Bento's template) go into a Bento as well.
+    places = project_root() / "requirements.lock", PACKAGE / "serving", ws.path("packaged"), ws.path("bentoml")
+    of = digest(params.registry.model, name)[:12]
+    return unless_unchanged(f"package-{of}", ws, lambda: _packaged(params, ws, name), *places)
 
 
 def _packaged(params: Params, ws: Workspace, name: str) -> dict[str, Any]:
