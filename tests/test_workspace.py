@@ -103,7 +103,8 @@ SLOW = """
 def work(out):
     (out / "half.txt").write_text("half")
     Path(sys.argv[1], "reached").touch()
-    time.sleep(60)
+    for _ in range(600):  # a signal that comes right before one long sleep would be seen only after it
+        time.sleep(0.1)
 ws.build("stage", {"version": "2"}, work)
 """
 

@@ -133,7 +133,7 @@ def signature() -> dict[str, Any]:
     """When a line of the record was written, and by whom."""
     return {
         "schema": 1,
-        "time": datetime.now(UTC).isoformat(timespec="seconds"),
+        "time": datetime.now(UTC).isoformat(timespec="microseconds"),
         "who": os.environ.get("SNN_FUSION_USER") or f"{getpass.getuser()}@{socket.gethostname()}",
         "airflow_run_id": os.environ.get("AIRFLOW_CTX_DAG_RUN_ID"),
     }
