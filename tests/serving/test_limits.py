@@ -239,3 +239,19 @@ def test_many_messages_at_once_are_answered_one_after_another(server: str) -> No
         while not (answer := json.loads(stream.recv(timeout=30))).get("final"):
             assert "status" not in answer
     assert answer["senses"] == ["audio"]
+
+
+def test_messages_of_a_stream_that_come_faster_than_they_are_answered_are_not_kept(server: str) -> None:
+    """The sender is slowed down: what it gets rid of in a second is what buffers of sockets hold."""
+    size, most = 0, 64 * 2**20
+    with connect(f"ws{server.removeprefix('http')}/v1/stream", close_timeout=0.1) as stream:
+        stream.send(json.dumps({"start": ["audio"]}))
+        block = Frame(Opcode.TEXT, b"{}").serialize(mask=True) * 8192
+        stream.socket.setblocking(False)
+        until = time.monotonic() + 1
+        while time.monotonic() < until and size < most:
+            try:
+                size += stream.socket.send(block)
+            except BlockingIOError:
+                time.sleep(0.01)
+    assert size < most / 4

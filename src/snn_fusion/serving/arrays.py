@@ -30,15 +30,16 @@ def numbers(sent: msgspec.Raw, dtype: np.dtype[Any], at: str, most: int, top: in
 
     Whole numbers that 64 bits hold are compared with `top` by the caller.
     """
-    content = bytes(sent)
-    if content[:1] == b"[" and len(content) > 1:
-        _counted(content.count(b",") + 1, at, most)
+    content = memoryview(sent)
+    opening = bytes(content[:1])
+    if opening == b"[" and len(content) > 1:
+        _counted(_commas(content) + 1, at, most)
         parts = [_array(values, dtype, at, first, top) for first, values in _pieces(content, dtype, at)]
         return np.concatenate(parts)
     if (count := _listed(content)) is not None:
         _counted(count, at, most)
         return _array(_decoded(msgspec.msgpack, content, dtype, at), dtype, at, 0, top)
-    wire = msgspec.json if len(content) > 1 and content[:1] in JSON_STARTS else msgspec.msgpack
+    wire = msgspec.json if len(content) > 1 and opening in JSON_STARTS else msgspec.msgpack
     packed = _decoded(wire, content, dtype, at)
     _counted(len(packed) // dtype.itemsize, at, most)
     if len(packed) % dtype.itemsize:
@@ -51,7 +52,11 @@ def _counted(count: int, at: str, most: int) -> None:
         raise invalid(at, f"{count:,} values", f"at most {most:,}")
 
 
-def _listed(content: bytes) -> int | None:
+def _commas(content: memoryview) -> int:
+    return sum(bytes(content[i : i + PIECE]).count(b",") for i in range(0, len(content), PIECE))
+
+
+def _listed(content: memoryview) -> int | None:
     """How many values MessagePack's list says that it holds; None for anything else."""
     if content[0] in FIXED:
         return content[0] & 0x0F
@@ -59,20 +64,27 @@ def _listed(content: bytes) -> int | None:
     return int.from_bytes(content[1 : 1 + size]) if size else None
 
 
-def _pieces(content: bytes, dtype: np.dtype[Any], at: str) -> Iterator[tuple[int, list[Any]]]:
+def _pieces(content: memoryview, dtype: np.dtype[Any], at: str) -> Iterator[tuple[int, list[Any]]]:
     """A JSON list of numbers in pieces, each with the index of its first value. Numbers hold no commas."""
     start, end, first = 1, len(content) - 1, 0
     while True:
-        comma = content.find(b",", start + PIECE, end)
-        stop = end if comma < 0 else comma
+        stop = _comma(content, start + PIECE, end)
         values = _decoded(msgspec.json, b"[" + content[start:stop] + b"]", dtype, at, first)
         yield first, values
-        if comma < 0:
+        if stop == end:
             return
-        first, start = first + len(values), comma + 1
+        first, start = first + len(values), stop + 1
 
 
-def _decoded(wire: Any, content: bytes, dtype: np.dtype[Any], at: str, first: int = 0) -> Any:
+def _comma(content: memoryview, start: int, end: int) -> int:
+    """Where the first comma from `start` on is; `end` if there is none."""
+    for i in range(start, end, PIECE):
+        if (place := bytes(content[i : min(i + PIECE, end)]).find(b",")) >= 0:
+            return i + place
+    return end
+
+
+def _decoded(wire: Any, content: bytes | memoryview, dtype: np.dtype[Any], at: str, first: int = 0) -> Any:
     """A list, or packed bytes. Raises Problem naming the value; `first` is the index of the first one here."""
     kind = float if dtype.kind == "f" else int
     try:
@@ -85,11 +97,11 @@ def _decoded(wire: Any, content: bytes, dtype: np.dtype[Any], at: str, first: in
         raise _broken(error, content, at, first) from None
 
 
-def _broken(error: Exception, content: bytes, at: str, first: int) -> Problem:
+def _broken(error: Exception, content: bytes | memoryview, at: str, first: int) -> Problem:
     """All of it is well-formed, so a piece that is not was cut within a text or a list: where that begins."""
     if content[:1] != b"[":
         return invalid(at, f"cannot be read: {str(error)[:80]}", "numbers")
-    for i, one in enumerate(content[1:-1].split(b",")):
+    for i, one in enumerate(bytes(content[1:-1]).split(b",")):
         try:
             float(one)
         except ValueError:

@@ -19,13 +19,14 @@ from snn_fusion.serving.problems import Problem
 
 TOO_LARGE = f"at most {limits.BODY:,} bytes"
 FREE = 2**18  # bytes of a body that count as nothing: what a recording usually takes
+PIECE = 2**20  # bytes that are unpacked at once
 
 
 @dataclass(frozen=True)
 class Body:
     """As it came. `digest`: SHA-256 of all that says what it means."""
 
-    content: bytes
+    content: bytes | bytearray
     kind: str
     gzipped: bool
     digest: bytes
@@ -89,18 +90,18 @@ class _Claim:
 
 
 async def _whole(request: Request, kind: str, gzipped: bool, claim: _Claim) -> Body:
-    digest, parts = begun_digest(kind, gzipped), list[bytes]()
+    digest, content = begun_digest(kind, gzipped), bytearray()  # which grows in place: parts would be there twice
     try:
         async with asyncio.timeout(limits.BODY_S):
             async for part in request.stream():
                 claim.grow(len(part))
                 digest.update(part)
-                parts.append(part)
+                content += part
     except TimeoutError:
         raise Problem(408, "body", f"did not arrive within {limits.BODY_S:g} s", "send it at once") from None
     except ClientDisconnect:
         raise Problem(400, "body", "the connection was closed", "send all of it") from None
-    return Body(b"".join(parts), kind, gzipped, digest.digest())
+    return Body(content, kind, gzipped, digest.digest())
 
 
 def begun_digest(kind: str, gzipped: bool) -> Any:
@@ -108,15 +109,17 @@ def begun_digest(kind: str, gzipped: bool) -> Any:
     return hashlib.sha256(f"{kind} {gzipped}\n".encode())
 
 
-def _unpacked(body: bytes) -> bytes:
+def _unpacked(body: bytes | bytearray) -> bytearray:
     """Never more than one byte beyond the limit is unpacked. Raises Problem."""
-    stream = zlib.decompressobj(wbits=31)
+    stream, packed, out = zlib.decompressobj(wbits=31), body, bytearray()
     try:
-        out = stream.decompress(body, limits.BODY + 1)
+        while packed and not stream.eof:
+            out += stream.decompress(packed, min(PIECE, limits.BODY + 1 - len(out)))
+            if len(out) > limits.BODY:
+                raise Problem(413, "body", "unpacks to too much", TOO_LARGE)
+            packed = stream.unconsumed_tail
     except zlib.error as error:
         raise Problem(400, "body", f"is not gzip: {error}", "gzip, or no Content-Encoding") from None
-    if len(out) > limits.BODY:
-        raise Problem(413, "body", "unpacks to too much", TOO_LARGE)
     if not stream.eof or stream.unused_data:
         what = "something follows its gzip" if stream.eof else "its gzip is cut short"
         raise Problem(400, "body", what, "all of one gzip stream and nothing else")

@@ -74,6 +74,8 @@ class Frames(WebSocketsSansIOProtocol):
 
     async def receive(self) -> ASGIReceiveEvent:
         message = await super().receive()
+        if self._held:  # uvicorn lets the transport be read again, which would pile up pieces
+            self.transport.pause_reading()
         self._go()
         return message
 

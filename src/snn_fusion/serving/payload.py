@@ -76,7 +76,7 @@ def _decoder(kind: str, of: type) -> Any:
     return {JSON: msgspec.json.Decoder, MSGPACK: msgspec.msgpack.Decoder}[kind](of)
 
 
-def decode(body: bytes, content_type: str, of: type) -> Any:
+def decode(body: bytes | bytearray, content_type: str, of: type) -> Any:
     """A body as the struct `of`. Raises Problem: 415 for another content type, 400 and 422 naming the field."""
     kind = kind_of(content_type)
     if kind == JSON:
@@ -89,7 +89,7 @@ def decode(body: bytes, content_type: str, of: type) -> Any:
         raise Problem(400, "body", f"cannot be read: {str(error)[:120]}", f"{kind}; see /docs") from None
 
 
-def _few_parts(body: bytes) -> None:
+def _few_parts(body: bytes | bytearray) -> None:
     """Count what objects would be made of, before any is. MessagePack says so itself. Raises Problem."""
     for mark, what, most in ((b"{", "objects", limits.OBJECTS), (b'"', "quotation marks", limits.QUOTES)):
         if (count := body.count(mark)) > most:
