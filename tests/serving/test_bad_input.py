@@ -6,6 +6,7 @@ import copy
 import gzip
 import json
 import pickle
+import tracemalloc
 from typing import Any
 
 import msgspec
@@ -283,6 +284,11 @@ def test_a_bomb_is_refused_before_it_unpacks(client) -> None:
     refused(client, 413, "body", bomb, {**JSON, "Content-Encoding": "gzip"})
     bomb = gzip.compress(gzip.compress(bytes(20 * 2**20)))
     refused(client, 400, "body", bomb, {**JSON, "Content-Encoding": "gzip"})
+    lying = gzip.compress(bytes(limits.BODY))[:-4] + (1000).to_bytes(4, "little")
+    tracemalloc.start()
+    refused(client, 400, "body", lying, {**JSON, "Content-Encoding": "gzip"})
+    assert tracemalloc.get_traced_memory()[1] < 4 * 2**20
+    tracemalloc.stop()
 
 
 def test_a_body_that_is_too_large_is_refused(client) -> None:

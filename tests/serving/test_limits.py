@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import time
+import tracemalloc
 from collections.abc import Iterator
 
 import httpx
@@ -89,6 +90,25 @@ def test_what_does_not_end_is_refused_by_name_soon_and_the_connection_closed(
     assert json.loads(reply.body)["error"]["problem"].startswith(problem)
     assert size < 2**20
     assert httpx.get(f"{server}/health").status_code == 200
+
+
+def test_nothing_is_kept_of_what_refused_connections_sent(server: str) -> None:
+    """While they linger, and later: an exception that is kept would hold what the socket's reads returned."""
+
+    async def refused() -> int:
+        async with contextlib.AsyncExitStack() as stack:
+            connections = [await stack.enter_async_context(connected(server)) for _ in range(50)]
+            before = tracemalloc.get_traced_memory()[0]
+            for one in connections:
+                one.writer.write(CHUNKED + b"1\r\n \r\n" * 32_768)
+                assert (await one.reply()).status == 400
+            return tracemalloc.get_traced_memory()[0] - before
+
+    asyncio.run(refused())  # what is made once
+    tracemalloc.start()
+    kept = asyncio.run(refused())
+    tracemalloc.stop()
+    assert kept < 2 * 2**20
 
 
 @pytest.mark.parametrize("fits", [True, False])

@@ -65,7 +65,10 @@ async def reading(request: Request, held: Held) -> AsyncIterator[Body]:
         raise Problem(413, "body", f"{int(length):,} bytes", TOO_LARGE)
     claim = _Claim(held)
     try:
-        yield await _whole(request, kind, encoding == "gzip", claim)
+        body = await _whole(request, kind, encoding == "gzip", claim)
+        if body.gzipped:
+            claim.unpacks_to(_declared(body.content))
+        yield body
     finally:
         claim.release()
 
@@ -82,6 +85,12 @@ class _Claim:
         if self.size > limits.BODY:
             raise Problem(413, "body", f"more than {limits.BODY:,} bytes", TOO_LARGE)
         more = max(0, self.size - FREE) - self.counted
+        self.held.add(more)
+        self.counted += more
+
+    def unpacks_to(self, size: int) -> None:
+        """What the body will take beside itself, before it is unpacked. Raises Problem 429."""
+        more = max(0, self.size + size - FREE) - self.counted
         self.held.add(more)
         self.counted += more
 
@@ -109,18 +118,28 @@ def begun_digest(kind: str, gzipped: bool) -> Any:
     return hashlib.sha256(f"{kind} {gzipped}\n".encode())
 
 
-def _unpacked(body: bytes | bytearray) -> bytearray:
-    """Never more than one byte beyond the limit is unpacked. Raises Problem."""
-    stream, packed, out = zlib.decompressobj(wbits=31), body, bytearray()
+def _declared(packed: bytes | bytearray) -> int:
+    """The size that the trailer of gzip gives (RFC 1952, 2.3.1), as far as it may be unpacked."""
+    return min(int.from_bytes(packed[-4:], "little"), limits.BODY)
+
+
+def _unpacked(packed: bytes | bytearray) -> bytearray:
+    """Not a piece more is unpacked than was declared, and counted. Raises Problem."""
+    stream, rest, out = zlib.decompressobj(wbits=31), packed, bytearray()
+    most = _declared(packed)
     try:
-        while packed and not stream.eof:
-            out += stream.decompress(packed, min(PIECE, limits.BODY + 1 - len(out)))
-            if len(out) > limits.BODY:
-                raise Problem(413, "body", "unpacks to too much", TOO_LARGE)
-            packed = stream.unconsumed_tail
+        while rest and not stream.eof and len(out) <= most:
+            out += stream.decompress(rest, PIECE)
+            rest = stream.unconsumed_tail
     except zlib.error as error:
         raise Problem(400, "body", f"is not gzip: {error}", "gzip, or no Content-Encoding") from None
-    if not stream.eof or stream.unused_data:
-        what = "something follows its gzip" if stream.eof else "its gzip is cut short"
-        raise Problem(400, "body", what, "all of one gzip stream and nothing else")
-    return out
+    if len(out) > limits.BODY:
+        raise Problem(413, "body", "unpacks to too much", TOO_LARGE)
+    if stream.eof and not stream.unused_data:
+        return out
+    what = "its gzip is cut short"
+    if stream.eof:
+        what = "something follows its gzip"
+    elif len(out) > most:
+        what = "its gzip is cut short, or holds more than it says"
+    raise Problem(400, "body", what, "all of one gzip stream and nothing else")

@@ -26,6 +26,10 @@ STOPPING = Problem(503, "service", "is stopping", "ask another, or again later",
 SMALL = Problem(400, "body", "holds too little beside its chunks' sizes", f"{limits.CHUNK} bytes a chunk or more")
 
 
+class _Refused(Exception):
+    """Ends llhttp's work."""
+
+
 class Timely(HttpToolsProtocol):
     """A clock runs from a connection's start, and from a request's first byte, to the end of the request's head."""
 
@@ -70,7 +74,7 @@ class Timely(HttpToolsProtocol):
         elif not self._in_body and self._outside > limits.OUTSIDE:
             self._end(Problem(431, "request", "its head is too long", f"at most {limits.OUTSIDE:,} bytes"))
 
-    # What llhttp calls. A Problem that is raised here ends its work, and comes out as send_400_response.
+    # What llhttp calls. What is raised here ends its work, and comes out as send_400_response.
 
     def on_message_begin(self) -> None:
         self._outside = self._body = self._chunks = self._unwanted = self._fields = 0
@@ -160,7 +164,7 @@ class Timely(HttpToolsProtocol):
 
     def _raise(self, problem: Problem) -> None:
         self._raised = problem
-        raise problem
+        raise _Refused  # not the problem, which is kept: an exception holds the frames it came through, and their data
 
     @property
     def _answering(self) -> bool:
