@@ -89,8 +89,11 @@ class _Claim:
         self.counted += more
 
     def unpacks_to(self, size: int) -> None:
-        """What the body will take beside itself, before it is unpacked. Raises Problem 429."""
-        more = max(0, self.size + size - FREE) - self.counted
+        """What the body will take beside itself, before it is unpacked: twice, as it costs its sender a thousandth.
+
+        So no two of the largest are unpacked at once, in which time nobody would be answered. Raises Problem 429.
+        """
+        more = max(0, self.size + 2 * size - FREE) - self.counted
         self.held.add(more)
         self.counted += more
 
