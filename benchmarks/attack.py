@@ -71,6 +71,7 @@ class Attack:
     pause_s: float = 0.0
     reads: bool = True
     stream: bytes | None = None
+    connections: int | None = None  # other than the usual
 
     @property
     def block(self) -> bytes:
@@ -102,6 +103,7 @@ ATTACKS = {
     "pipelined pages, answers not read": Attack(b"", GET, 0.0, False),
     "pipelined refusals, answers not read": Attack(b"", b"GET /nothing HTTP/1.1\r\n\r\n", 0.0, False),
     "8.3 million zeros in gzip": Attack(b"", ZEROS),
+    "the same on 100 connections": Attack(b"", ZEROS, connections=100),
     "190,000 strokes in gzip": Attack(b"", STROKES),
     "64 recordings of an hour in gzip": Attack(b"", lasting(3_599_999_999)),
     "64 recordings of a minute in gzip": Attack(b"", lasting(60_000_000)),
@@ -277,7 +279,8 @@ def main() -> int:
     where = urlsplit(options.url)
     if options.attacker:
         attack = ATTACKS[options.attacker]
-        ends = attacking(attack, where.hostname or "", where.port or 80, options.connections, options.seconds)
+        connections = attack.connections or options.connections
+        ends = attacking(attack, where.hostname or "", where.port or 80, connections, options.seconds)
         print(json.dumps(ends))
         return 0
     bad = 0

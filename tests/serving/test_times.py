@@ -113,6 +113,8 @@ def test_a_sense_outside_the_window_is_refused_by_name_though_the_others_lie_in_
     assert error["limit"].startswith("at least 1%") and "encoding.steps" in error["limit"]
     last = play(client, [{"start": ["audio", "events", "imu"], **beginning_late(), "end": True}])[-1]
     assert last["status"] == 422 and last["error"]["problem"] == error["problem"]
+    spikes = client.post("/v1/spikes", json=beginning_late())
+    assert spikes.status_code == 422 and spikes.json()["error"]["problem"] == error["problem"]
 
 
 def test_a_sense_behind_the_steps_that_there_is_time_for_is_rejected_and_the_others_decide(

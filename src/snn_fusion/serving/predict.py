@@ -7,13 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from snn_fusion.data.recording import Sense, Signal
-from snn_fusion.encoding.window import LEAST_INSIDE, Window
+from snn_fusion.encoding.window import Window
 from snn_fusion.serving.model import Model
 from snn_fusion.serving.problems import invalid
-from snn_fusion.serving.session import Session, Step
+from snn_fusion.serving.session import Session, Step, outside
 
 SILENT = "makes no spikes: silent, or too weak"
-REMEDY = "cut the recording, leave this sense out, or train with more encoding.steps"
 
 
 @dataclass(frozen=True)
@@ -72,7 +71,7 @@ def concluded(session: Session, last: Step) -> Answer:
 
     Raises Problem if a sense lies outside the window, none made a spike, or none of the spikes reached the readout.
     """
-    late = _outside(session)
+    late = outside(session)
     used = tuple(sense for sense, count in session.spikes.items() if count and sense not in late)
     rejected = {sense: late.get(sense, SILENT) for sense in session.spikes if sense not in used}
     if not used:
@@ -83,21 +82,3 @@ def concluded(session: Session, last: Step) -> Answer:
     seconds = session.seconds["encode"], session.seconds["infer"]
     spikes = dict(session.spikes), dict(session.state.spikes)
     return Answer(last, used, rejected, *seconds, *spikes, session.scaled, session.dropped, session.window)
-
-
-def _outside(session: Session) -> dict[Sense, str]:
-    """Senses of which next to nothing lies in the window, and what to say of each: an answer would not be about them.
-
-    With fewer than all steps they may lie in the rest: the others decide, or without others what there is of them.
-    Raises Problem where all steps were run.
-    """
-    found = {
-        sense: f"{one.share:.2%} of it lies in the window of {one.from_s:g} to {one.to_s:g} s, it lasts {one.of_s:g} s"
-        for sense, one in session.window.used().items()
-        if one.share is not None and one.share < LEAST_INSIDE
-    }
-    others = any(count for sense, count in session.spikes.items() if sense not in found)
-    if found and session.most == session.code.steps:
-        sense, problem = next(iter(found.items()))
-        raise invalid(sense, problem, f"at least {LEAST_INSIDE:.0%}: {REMEDY}")
-    return found if others else {}

@@ -17,7 +17,7 @@ from snn_fusion.data.recording import Audio, Events, Imu, Sense, Signal
 from snn_fusion.encoding.encoder import channels
 from snn_fusion.encoding.frame import scaled
 from snn_fusion.encoding.spikes import Spikes
-from snn_fusion.encoding.window import Rows, Window, length
+from snn_fusion.encoding.window import LEAST_INSIDE, Rows, Window, length
 from snn_fusion.errors import BadInput
 from snn_fusion.serving import limits
 from snn_fusion.serving.model import Model
@@ -26,6 +26,7 @@ from snn_fusion.serving.problems import invalid
 
 # Samples of a sense that are kept while another one lags behind: as many as a whole recording may have.
 MOST_WAITING: dict[Sense, int] = {"audio": limits.SAMPLES, "events": limits.EVENTS, "imu": limits.READINGS}
+CUT = "cut the recording, leave this sense out, or train with more encoding.steps"
 
 
 @dataclass(frozen=True)
@@ -180,9 +181,28 @@ def _fixed(chunk: Signal) -> str:
             return ""
 
 
+def outside(session: Session) -> dict[Sense, str]:
+    """Senses of which next to nothing lies in the window, and what to say of each: an answer would not be about them.
+
+    With fewer than all steps they may lie in the rest: the others decide, or without others what there is of them.
+    Raises Problem where all steps were run.
+    """
+    found = {
+        sense: f"{one.share:.2%} of it lies in the window of {one.from_s:g} to {one.to_s:g} s, it lasts {one.of_s:g} s"
+        for sense, one in session.window.used().items()
+        if one.share is not None and one.share < LEAST_INSIDE
+    }
+    others = any(count for sense, count in session.spikes.items() if sense not in found)
+    if found and session.most == session.code.steps:
+        sense, problem = next(iter(found.items()))
+        raise invalid(sense, problem, f"at least {LEAST_INSIDE:.0%}: {CUT}")
+    return found if others else {}
+
+
 def encoded(model: Model, given: Mapping[Sense, Signal]) -> dict[Sense, Spikes]:
     """The base spikes of each sense, as the network takes them. Raises Problem."""
     session = Session(model, given)
     session.push(given)
     session.close()
+    outside(session)
     return {s: Spikes.from_dense(rows) for s, rows in session.waiting.items()}
