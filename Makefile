@@ -1,6 +1,6 @@
 # Every target sets up what it needs: `make demo` and `make test` work from a fresh clone.
 .DEFAULT_GOAL := help
-.PHONY: help setup toolchains demo ui serve test nightly lint bench clean-workspace
+.PHONY: help setup toolchains demo ui serve test test-all nightly lint bench clean-workspace
 MAKEFLAGS += --no-print-directory
 
 fits = import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))
@@ -31,7 +31,10 @@ ui: setup ## start the Airflow and MLflow UIs on this machine only; Ctrl-C ends 
 serve: setup ## serve the champion on http://127.0.0.1:3000; Ctrl-C ends it (options: make serve ARGS="--as loihi2")
 	@$(BIN)/snn-fusion serve $(ARGS)
 
-test: toolchains ## run the test suite (a part of it: make test TESTS=tests/encoding)
+test: toolchains ## run the tests but for the slowest (a part of them: make test TESTS=tests/encoding)
+	@$(BIN)/pytest -n 2 --dist loadgroup -m "not slow" $(TESTS)
+
+test-all: toolchains ## run all tests, as CI does
 	@$(BIN)/pytest -n 2 --dist loadgroup $(TESTS)
 
 nightly: setup ## what is too long for a change: all tests on Python 3.12 where it is found, and long fuzzing

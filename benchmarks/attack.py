@@ -292,7 +292,8 @@ def main() -> int:
         more, p99, ends = measure(name, options.url, options.pid, options.connections, options.seconds)
         said = ", ".join(f"{key}: {count}" for key, count in sorted(ends.items()))
         print(f"| {name} | {more:.0f} | {p99:.0f} | {said} |", flush=True)
-        bad += more > MOST_MB or p99 > MOST_MS
+        crowd = ATTACKS[name].connections is not None  # of that only the memory has a limit
+        bad += more > MOST_MB or (p99 > MOST_MS and not crowd)
     return min(bad, 1)
 
 

@@ -11,4 +11,4 @@ clone=$(mktemp -d)
 trap 'rm -rf "$clone"' EXIT
 git clone --quiet --local . "$clone/snn-fusion"
 [ ! -d ../shared ] || ln -s "$(realpath ../shared)" "$clone/shared" # real recordings, where tests look for them
-make -C "$clone/snn-fusion" test PYTHON="$python"
+make -C "$clone/snn-fusion" test-all PYTHON="$python"

@@ -14,7 +14,7 @@ from tests.dags.conftest import run_driver
 from tests.search.conftest import raw_search
 from tests.training.conftest import ready as ready
 
-pytestmark = pytest.mark.xdist_group("airflow")
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("airflow")]
 
 
 @pytest.fixture

@@ -22,7 +22,8 @@ from snn_fusion.registry.tracking import URI
 from snn_fusion.strict_yaml import write_yaml
 from snn_fusion.workspace import Workspace, remove_tree
 
-pytestmark = pytest.mark.xdist_group("dvc")  # one clone and one `dvc repro` for all of them
+# One clone and one `dvc repro` for all of them.
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("dvc")]
 ROOT = Path(__file__).resolve().parents[2]
 CLONED = (".dvc", "scripts", "dvc.yaml", ".dvcignore", ".gitignore", "requirements.lock", "pyproject.toml")
 NOT_CLONED = shutil.ignore_patterns("__pycache__", "tmp", "cache", "config.local")

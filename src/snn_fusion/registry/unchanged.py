@@ -1,6 +1,6 @@
-"""What `package` last ended with, and of what: where nothing of it has changed, it ends with the same.
+"""What `promote` and `package` last ended with, and of what: where nothing of it has changed, they end with the same.
 
-Without MLflow, whose import takes longer than all else that it then does. Only for a registry in the workspace, since
+Without MLflow, whose import takes longer than all else that they then do. Only for a registry in the workspace, since
 only there it can be seen at once that nothing has changed.
 """
 
@@ -25,6 +25,7 @@ QUERIES = (
     "SELECT * FROM registered_model_tags ORDER BY 1, 2, 3",
     "SELECT run_uuid, status, lifecycle_stage FROM runs ORDER BY 1",
     "SELECT run_uuid, key, value FROM tags ORDER BY 1, 2",
+    "SELECT run_uuid, key, value FROM params ORDER BY 1, 2",  # the record of promotions among them
 )
 PUSHED = f"/artifacts/{IN_RUN}/"  # files of a run that `push` adds
 

@@ -22,18 +22,23 @@ FREE = 2**18  # bytes of a body that count as nothing: what a recording usually 
 PIECE = 2**20  # bytes that are unpacked at once
 
 
-@dataclass(frozen=True)
+@dataclass
 class Body:
-    """As it came. `digest`: SHA-256 of all that says what it means."""
+    """As it came. `digest`: SHA-256 of all that says what it means; `unpacked`: bytes that it was unpacked to."""
 
     content: bytes | bytearray
     kind: str
     gzipped: bool
     digest: bytes
+    unpacked: int = 0
 
     def decoded(self, of: type) -> Any:
         """As the struct `of`; for a worker, since it takes time. Raises Problem."""
-        return decode(_unpacked(self.content) if self.gzipped else self.content, self.kind, of)
+        if not self.gzipped:
+            return decode(self.content, self.kind, of)
+        content = _unpacked(self.content)
+        self.unpacked = len(content)
+        return decode(content, self.kind, of)
 
 
 class Held:
@@ -63,14 +68,17 @@ async def reading(request: Request, held: Held) -> AsyncIterator[Body]:
     length = request.headers.get("content-length", "")
     if length.isdecimal() and int(length) > limits.BODY:
         raise Problem(413, "body", f"{int(length):,} bytes", TOO_LARGE)
-    claim = _Claim(held)
+    claim, body = _Claim(held), None
     try:
         body = await _whole(request, kind, encoding == "gzip", claim)
         if body.gzipped:
             claim.unpacks_to(_declared(body.content))
         yield body
     finally:
-        claim.release()
+        if body is not None and body.unpacked:  # a pause follows: while one is decoded nobody else gets far
+            asyncio.get_running_loop().call_later(body.unpacked / limits.UNPACKING, claim.release)
+        else:
+            claim.release()
 
 
 class _Claim:
