@@ -2,6 +2,8 @@
 
 The onset of a recording is found from it, and how much of a recording lies in the window. A hop is 5 ms, whatever a
 step is. The same numbers to the bit, however a signal was cut.
+
+The kernels keep the interpreter's lock: each takes less time than to have it back.
 """
 
 from __future__ import annotations
@@ -31,7 +33,7 @@ class Activity:
 
     def __init__(self, params: EncodingParams) -> None:
         self.end_us, self.hops = 0, 0
-        self._unit = movement_units(params)  # by channel
+        self._params = params
         self._samples = 0  # of a sound, in the hops that are over
         self._rest = np.zeros(0, np.float32)  # of a sound, after them
         self._rate = 0
@@ -89,8 +91,9 @@ class Activity:
         return found[:-1]
 
     def _movement(self, part: Imu) -> Float64:
-        moved = [i for i, name in enumerate(part.channels) if name in self._unit]
-        unit = np.array([self._unit[part.channels[i]] for i in moved])
+        units = movement_units(self._params)
+        moved = [i for i, name in enumerate(part.channels) if name in units]
+        unit = np.array([units[part.channels[i]] for i in moved])
         values = np.ascontiguousarray(part.values[:, moved], np.float64)
         if self._last_us < 0 and len(values):
             self._baseline = values[0].copy()
@@ -106,7 +109,7 @@ def movement_units(params: EncodingParams) -> dict[str, float]:
     return {one.name: min(reach[code] * scale for code, scale in one.codes.items()) for one in params.imu.channels}
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True)
 def _about_mean(samples, ends):  # type: ignore[no-untyped-def]
     """(k, 2) between consecutive `ends`: sum of squares about the mean, and samples."""
     out = np.zeros((len(ends), 2))
@@ -124,14 +127,14 @@ def _about_mean(samples, ends):  # type: ignore[no-untyped-def]
     return out
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True)
 def _add_up(hop, energy, weight, out):  # type: ignore[no-untyped-def]
     for i in range(len(hop)):
         out[hop[i], 0] += energy[i]
         out[hop[i], 1] += weight[i]
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True)
 def _distance(t, values, unit, baseline, last_us):  # type: ignore[no-untyped-def]
     """(n,) squared; `baseline` (channels,) is carried on."""
     out = np.zeros(len(t))

@@ -124,7 +124,7 @@ def _band_power(samples, ends, poles, gains, stage):  # type: ignore[no-untyped-
     return out
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True)  # not nogil: to have the lock back would take longer
 def _running_peak(loudest, level, decay, floor):  # type: ignore[no-untyped-def]
     """The level that automatic gain control follows: up at once, down by `decay` dB a step, never below `floor`."""
     out = np.empty_like(loudest)
@@ -134,7 +134,7 @@ def _running_peak(loudest, level, decay, floor):  # type: ignore[no-untyped-def]
     return out
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True)
 def _changes(power, delta, references):  # type: ignore[no-untyped-def]
     """Send-on-delta: (steps, 2, bands), rising and falling. `references` (bands,) are carried on; NaN: none yet."""
     out = np.zeros((power.shape[0], 2, power.shape[1]), np.bool_)

@@ -65,7 +65,7 @@ class Onset:
         return first if first > self._look_back else 0
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True)  # not nogil: to have the lock back would take longer
 def _search(hops, state, recent, unit, least, quietest, clear, rise, look_back, lasts):  # type: ignore[no-untyped-def]
     for k in range(len(hops)):
         hop = int(state[HOPS])

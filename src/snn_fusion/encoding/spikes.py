@@ -73,7 +73,7 @@ class Spikes:
         return Spikes(indptr, index, self.channels * len(taps))
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True)  # not nogil: to have the lock back would take longer
 def _compress(dense: npt.NDArray[np.bool_]) -> tuple[Int32, Int32]:
     rows, columns = dense.shape
     indptr = np.zeros(rows + 1, np.int32)

@@ -77,10 +77,12 @@ class Live:
         """
         joint = np.zeros((steps, self.layers[JOINT].size), np.float32)
         for sense in self.senses:
-            given = rows.get(sense, Spikes.empty(steps, state.seen[sense].channels))
-            state.seen[sense] = seen = Spikes.concatenate([state.seen[sense], given])
-            if not len(seen.index) and not state.spikes[sense]:
+            seen = state.seen[sense]
+            given = rows.get(sense, Spikes.empty(steps, seen.channels))
+            if not len(seen.index) and not len(given.index) and not state.spikes[sense]:
                 continue  # silence in, silence out
+            before = seen if seen.rows == state.step else Spikes.empty(state.step, seen.channels)
+            state.seen[sense] = seen = Spikes.concatenate([before, given])
             current = np.zeros((steps, self.layers[sense].size), np.float32)
             _arrive(seen.indptr, seen.index, state.step, self._taps, seen.channels, self.into[sense], current)
             _add(self._fire(sense, current, state), self.joined[sense], joint)
@@ -112,7 +114,8 @@ def _arrive(indptr: Int32, index: Int32, begin: int, taps: Any, channels: int, w
                         current[t, j] += weights[source, j]
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+# What follows keeps the interpreter's lock: to have it back takes longer, while other threads compute.
+@njit(cache=True, error_model="numpy")
 def _add(fired: Bits, weights: Any, current: Any) -> None:
     """Add the rows of weights of the neurons that fired into `current` (steps, M)."""
     for t in range(fired.shape[0]):
@@ -122,7 +125,7 @@ def _add(fired: Bits, weights: Any, current: Any) -> None:
                     current[t, j] += weights[i, j]
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(cache=True, error_model="numpy")
 def _scan(current: Any, beta: Any, threshold: Any, back: Any, potential: Any, last: Bits, fired: Bits) -> int:
     """LIF with reset to zero over the steps; `potential` and `last` (N,) are carried on. Returns the spikes."""
     count = 0
@@ -141,7 +144,7 @@ def _scan(current: Any, beta: Any, threshold: Any, back: Any, potential: Any, la
     return count
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(cache=True, error_model="numpy")
 def _leak(current: Any, beta: Any, potential: Any) -> None:
     """Leaky integration of `current` (steps, classes) in place; `potential` (classes,) is carried on."""
     for t in range(current.shape[0]):

@@ -33,7 +33,8 @@ def numbers(sent: msgspec.Raw, dtype: np.dtype[Any], at: str, most: int, top: in
     content = memoryview(sent)
     opening = bytes(content[:1])
     if opening == b"[" and len(content) > 1:
-        _counted(_commas(content) + 1, at, most)
+        if len(content) > 2 * most:  # fewer bytes cannot hold too many
+            _counted(_commas(content) + 1, at, most)
         parts = [_array(values, dtype, at, first, top) for first, values in _pieces(content, dtype, at)]
         return np.concatenate(parts)
     if (count := _listed(content)) is not None:

@@ -92,8 +92,11 @@ def decode(body: bytes | bytearray, content_type: str, of: type) -> Any:
 def _few_parts(body: bytes | bytearray) -> None:
     """Count what objects would be made of, before any is. MessagePack says so itself. Raises Problem."""
     for mark, what, most in ((b"{", "objects", limits.OBJECTS), (b'"', "quotation marks", limits.QUOTES)):
-        if (count := body.count(mark)) > most:
-            raise invalid("body", f"holds {count:,} {what}", f"at most {most:,}")
+        count, at = 0, body.find(mark)  # which is far faster than `count` where there are few
+        while at >= 0:
+            if (count := count + 1) > most:
+                raise invalid("body", f"holds {body.count(mark):,} {what}", f"at most {most:,}")
+            at = body.find(mark, at + 1)
 
 
 def wired(content: Any, of: type) -> Any:

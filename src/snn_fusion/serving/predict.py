@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from snn_fusion.data.recording import Sense, Signal
-from snn_fusion.encoding.window import Window
+from snn_fusion.encoding.window import Used, Window
 from snn_fusion.serving.model import Model
 from snn_fusion.serving.problems import invalid
 from snn_fusion.serving.session import Session, Step, outside
@@ -29,6 +29,7 @@ class Answer:
     scaled: Mapping[Sense, str]
     dropped: Mapping[Sense, str]
     window: Window
+    inside: Mapping[Sense, Used]  # what of each sense lies in the window
 
     def label(self, model: Model) -> str:
         return str(self.last.body(model.classes)["label"])
@@ -47,7 +48,7 @@ class Answer:
             "rejected": dict(self.rejected),
             "scaled": dict(self.scaled),
             "onset": self.window.found,
-            "used": {sense: one.body() for sense, one in self.window.used().items()},
+            "used": {sense: one.body() for sense, one in self.inside.items()},
             **said,
             "accuracy": by_step[found["steps"] - 1] if len(by_step) == total else None,
             "model": {"version": model.version, "digest": model.graph.digest, "arithmetic": model.arithmetic},
@@ -71,7 +72,8 @@ def concluded(session: Session, last: Step) -> Answer:
 
     Raises Problem if a sense lies outside the window, none made a spike, or none of the spikes reached the readout.
     """
-    late = outside(session)
+    inside = session.window.used()
+    late = outside(session, inside)
     used = tuple(sense for sense, count in session.spikes.items() if count and sense not in late)
     rejected = {sense: late.get(sense, SILENT) for sense in session.spikes if sense not in used}
     if not used:
@@ -81,4 +83,4 @@ def concluded(session: Session, last: Step) -> Answer:
         raise invalid(", ".join(used), problem, "a recording that makes more spikes")
     seconds = session.seconds["encode"], session.seconds["infer"]
     spikes = dict(session.spikes), dict(session.state.spikes)
-    return Answer(last, used, rejected, *seconds, *spikes, session.scaled, session.dropped, session.window)
+    return Answer(last, used, rejected, *seconds, *spikes, session.scaled, session.dropped, session.window, inside)

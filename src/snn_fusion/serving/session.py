@@ -17,7 +17,7 @@ from snn_fusion.data.recording import Audio, Events, Imu, Sense, Signal
 from snn_fusion.encoding.encoder import channels
 from snn_fusion.encoding.frame import scaled
 from snn_fusion.encoding.spikes import Spikes
-from snn_fusion.encoding.window import LEAST_INSIDE, Rows, Window, length
+from snn_fusion.encoding.window import LEAST_INSIDE, Rows, Used, Window, length
 from snn_fusion.errors import BadInput
 from snn_fusion.serving import limits
 from snn_fusion.serving.model import Model
@@ -65,7 +65,8 @@ class Session:
         self.state = model.network.rest()
         self.scaled: dict[Sense, str] = {}  # what was done with a frame that the network was not trained on
         self.dropped: dict[Sense, str] = {}  # what was left out of what was sent, and why
-        self.window = Window(senses, self.code.model_copy(update={"steps": self.most}))
+        whole = self.most == self.code.steps
+        self.window = Window(senses, self.code if whole else self.code.model_copy(update={"steps": self.most}))
         self.kept: dict[Sense, tuple[str, int | None, int | None]] = {}  # what stays the same; first and last time
         self.waiting = {s: np.zeros((0, channels(self.code, s)), bool) for s in self.window.senses}
         self.spikes: dict[Sense, int] = dict.fromkeys(self.window.senses, 0)
@@ -181,7 +182,7 @@ def _fixed(chunk: Signal) -> str:
             return ""
 
 
-def outside(session: Session) -> dict[Sense, str]:
+def outside(session: Session, inside: Mapping[Sense, Used]) -> dict[Sense, str]:
     """Senses of which next to nothing lies in the window, and what to say of each: an answer would not be about them.
 
     With fewer than all steps they may lie in the rest: the others decide, or without others what there is of them.
@@ -189,7 +190,7 @@ def outside(session: Session) -> dict[Sense, str]:
     """
     found = {
         sense: f"{one.share:.2%} of it lies in the window of {one.from_s:g} to {one.to_s:g} s, it lasts {one.of_s:g} s"
-        for sense, one in session.window.used().items()
+        for sense, one in inside.items()
         if one.share is not None and one.share < LEAST_INSIDE
     }
     others = any(count for sense, count in session.spikes.items() if sense not in found)
@@ -204,5 +205,5 @@ def encoded(model: Model, given: Mapping[Sense, Signal]) -> dict[Sense, Spikes]:
     session = Session(model, given)
     session.push(given)
     session.close()
-    outside(session)
+    outside(session, session.window.used())
     return {s: Spikes.from_dense(rows) for s, rows in session.waiting.items()}
