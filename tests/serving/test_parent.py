@@ -19,6 +19,7 @@ import httpx
 import psutil
 import pytest
 
+from snn_fusion.serving.listener import bound, take_no_more
 from snn_fusion.serving.parent import Parent
 from tests.serving.made import as_json, recording
 from tests.serving.running import ROOT, listening, served
@@ -117,8 +118,27 @@ def test_who_comes_while_it_ends_gets_an_answer_or_is_refused_and_never_a_reset(
     assert all(connection == "close" for status, connection in found if status == 503)
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux can keep a socket from taking more")
+def test_a_socket_that_takes_no_more_is_closed_without_resetting_who_had_come() -> None:
+    listener = bound("127.0.0.1", 0)
+    listener.listen()
+    with socket.create_connection(listener.getsockname()) as early, socket.socket() as late:
+        early.sendall(b"asked")
+        take_no_more(listener)
+        late.settimeout(0.2)
+        with pytest.raises(TimeoutError):
+            late.connect(listener.getsockname())
+        accepted, _ = listener.accept()
+        listener.close()
+        with accepted:
+            assert accepted.recv(5) == b"asked"
+            accepted.sendall(b"answered")
+        assert early.recv(8) == b"answered"
+
+
 STARTS = """
 import os, sys, time
+from snn_fusion.serving.listener import bound, take_no_more
 from snn_fusion.serving.parent import Parent
 
 def work(tell):

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import socket
+import struct
+import sys
 
 from snn_fusion.errors import BadInput
 
@@ -20,3 +23,21 @@ def bound(host: str, port: int) -> socket.socket:
         remedy = f"end the program that uses it, or choose another: --port {port % 65535 + 1}"
         raise BadInput("--port", f"{port} on {host} cannot be used: {error.strerror}", remedy) from None
     return found
+
+
+SO_ATTACH_FILTER = 26  # <asm-generic/socket.h>
+# Classic BPF (code, to skip if true, to skip if false, operand): a TCP header with the flag SYN is dropped.
+NO_SYN = ((0x30, 0, 0, 13), (0x45, 0, 1, 0x02), (0x06, 0, 0, 0), (0x06, 0, 0, 0xFFFFFFFF))
+
+
+def take_no_more(listener: socket.socket) -> None:
+    """From now on nobody can begin to connect; who has begun ends in the queue of `accept`.
+
+    To close a socket with a connection in its queue resets it, and no look into the queue is the last one otherwise.
+    On Linux alone: elsewhere whoever comes in that moment is reset.
+    """
+    if sys.platform == "linux":
+        steps = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *one) for one in NO_SYN))
+        listener.setsockopt(
+            socket.SOL_SOCKET, SO_ATTACH_FILTER, struct.pack("HL", len(NO_SYN), ctypes.addressof(steps))
+        )

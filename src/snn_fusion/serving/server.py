@@ -16,7 +16,7 @@ from uvicorn.server import ServerState
 from snn_fusion.errors import BadInput
 from snn_fusion.serving import limits
 from snn_fusion.serving.frames import Frames
-from snn_fusion.serving.listener import bound
+from snn_fusion.serving.listener import bound, take_no_more
 from snn_fusion.serving.model import Model
 from snn_fusion.serving.protocol import Timely
 from snn_fusion.serving.settings import Settings
@@ -24,6 +24,7 @@ from snn_fusion.serving.settings import Settings
 # Seconds after which a thread gives the interpreter to the next: the loop that reads and writes waits for one that
 # computes each time it has let go of it, and with Python's 5 ms that was most of the time that a request took.
 SWITCH_S = 0.0005
+HANDSHAKE_S = 0.1  # within which those who have begun to connect end it
 LEFT_S = 2.0  # so long those who came last have to send their requests, each to be refused
 
 
@@ -75,6 +76,8 @@ class Server(uvicorn.Server):
     async def _refuse_the_last(self) -> None:
         """Close the socket, answer those who had come already, and close what is left."""
         loop = asyncio.get_running_loop()
+        take_no_more(self._listener)
+        await asyncio.sleep(HANDSHAKE_S)
         self._listener.setblocking(False)
         last = []
         with contextlib.suppress(OSError):  # when nobody is left
