@@ -76,7 +76,7 @@ def test_unknown_command_and_option_exit_with_2() -> None:
 
 def test_wrong_parameters_exit_with_2_naming_file_and_key(tmp_path: Path) -> None:
     file = tmp_path / "mine.yaml"
-    file.write_text((ROOT / "params.yaml").read_text().replace(" epochs: 40", " epochs: -40"))
+    file.write_text((ROOT / "params.yaml").read_text().replace(" epochs: 50", " epochs: -50"))
     for arguments in (("params",), ("train",), ("import",)):
         done = run(*arguments, "--params", str(file))
         assert done.returncode == 2

@@ -171,7 +171,7 @@ def changed(**values: Any) -> dict[str, Any]:
         ),
         (
             {"network__branch": {"audio": 64, "imu": 64}},
-            "encoding.copies.events = 12: network.branch has audio, imu only, so nothing would use them",
+            "encoding.copies.events = 40: network.branch has audio, imu only, so nothing would use them",
         ),
     ],
 )
