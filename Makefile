@@ -32,7 +32,7 @@ serve: setup ## serve the champion on http://127.0.0.1:3000; Ctrl-C ends it (opt
 	@$(BIN)/snn-fusion serve $(ARGS)
 
 test: toolchains ## run the tests but for the slowest (a part of them: make test TESTS=tests/encoding)
-	@$(BIN)/pytest -n 2 --dist loadgroup -m "not slow" $(TESTS)
+	@$(BIN)/pytest -n 2 --dist loadgroup $(if $(filter tests,$(TESTS)),-m "not slow") $(TESTS)
 
 test-all: toolchains ## run all tests, as CI does
 	@$(BIN)/pytest -n 2 --dist loadgroup $(TESTS)

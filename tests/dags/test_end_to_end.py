@@ -72,7 +72,8 @@ def test_dag_takes_real_recordings_to_a_registered_version(
     found = [json.loads(line) for line in imported.read_text().splitlines()]
     assert {name for name in STAGES if " " not in name} | {"tune"} <= {command for command, _ in found}
     for command, modules in found:  # nothing was to be done, so nothing that takes seconds was needed
-        assert modules == [], command
+        allowed = {"mlflow"} if command == "promote" else set()  # the record of promotions lies there
+        assert set(modules) <= allowed, (command, modules)
 
 
 def watched(folder: Path, notes: Path) -> Path:

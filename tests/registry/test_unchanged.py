@@ -1,86 +1,60 @@
-"""`promote` and `package` with nothing to do ask MLflow nothing; whatever changed is decided or refused as ever."""
+"""`package` with nothing to do does nothing, and whatever may have changed meanwhile is looked at again."""
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import pytest
 
-from snn_fusion.config import Params
-from snn_fusion.errors import BadInput
-from snn_fusion.registry import promote as promotion
-from snn_fusion.registry.promote import promote
-from snn_fusion.registry.register import register
-from snn_fusion.registry.tracking import connect
+from snn_fusion.registry import unchanged
+from snn_fusion.registry.unchanged import unless_unchanged
 from snn_fusion.workspace import Workspace
-from tests.registry.conftest import put_evaluation, put_network
-from tests.registry.test_seals import graph_in_store
-
-MODEL = "snn-fusion"
 
 
-@pytest.fixture
-def asked(monkeypatch: pytest.MonkeyPatch) -> list[Workspace]:
-    """The workspaces whose registry `promote` has opened."""
-    opened: list[Workspace] = []
+class Work:
+    """Something done to a registry whose state is a number; `meanwhile`: what others add to it during a call."""
 
-    def connect_and_note(ws: Workspace) -> object:
-        opened.append(ws)
-        return connect(ws)
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.state, self.done, self.calls, self.meanwhile = 0, -1, 0, 0
+        monkeypatch.setattr(unchanged, "_state", lambda *_: str(self.state))
 
-    monkeypatch.setattr(promotion, "connect", connect_and_note)
-    return opened
+    def __call__(self) -> dict[str, Any]:
+        self.calls += 1
+        seen, self.state, self.meanwhile = self.state, self.state + self.meanwhile, 0
+        before, self.done = self.done, seen
+        return {"of": seen, "up_to_date": before == seen}
 
 
 @pytest.fixture
-def champion(ready: Workspace, params: Params) -> Workspace:
-    put_network(ready, params, seed=1)
-    put_evaluation(ready)
-    register(params, ready)
-    promote(params, ready)
-    return ready
+def work(monkeypatch: pytest.MonkeyPatch) -> Work:
+    return Work(monkeypatch)
 
 
-def test_a_second_promotion_asks_nothing_and_says_that_the_champion_stands(
-    champion: Workspace, params: Params, asked: list[Workspace]
-) -> None:
-    result = promote(params, champion)
-    assert not asked
-    assert (result["promoted"], result["up_to_date"], result["version"]) == (False, True, "1")
-    assert promote(params, champion, "1")["up_to_date"] and len(asked) == 1  # a version that is named is looked up
+def test_nothing_is_done_until_something_changes(workspace: Workspace, work: Work) -> None:
+    assert unless_unchanged("it", workspace, work) == {"of": 0, "up_to_date": False}
+    calls = work.calls
+    assert unless_unchanged("it", workspace, work) == {"of": 0, "up_to_date": True} and work.calls == calls
+    work.state = 1
+    assert unless_unchanged("it", workspace, work) == {"of": 1, "up_to_date": False}
 
 
-def test_a_new_version_other_parameters_and_another_alias_are_looked_at(
-    champion: Workspace, params: Params, asked: list[Workspace]
-) -> None:
-    put_network(champion, params, seed=2)
-    put_evaluation(champion)
-    register(params, champion)
-    assert promote(params, champion)["version"] == "2" and asked
-    asked.clear()
-    assert promote(params, champion)["version"] == "2" and not asked
-    stricter = params.registry.model_copy(update={"significance": 0.001})
-    promote(params.model_copy(update={"registry": stricter}), champion)
-    assert asked
-    client = connect(champion)
-    client.set_registered_model_alias(MODEL, "challenger", "1")
-    asked.clear()
-    promote(params, champion)
-    assert asked
+@pytest.mark.parametrize("call", [1, 2])
+def test_what_changes_during_the_work_is_seen_the_next_time(workspace: Workspace, work: Work, call: int) -> None:
+    unless_unchanged("it", workspace, work)
+    work.state, work.meanwhile = 1, 1
+    if call == 2:
+        work()  # so that the change comes while there is nothing to do
+        work.meanwhile = 1
+    unless_unchanged("it", workspace, work)
+    found = unless_unchanged("it", workspace, work)
+    assert found["of"] == work.state
 
 
-def test_a_challenger_whose_graph_was_altered_is_refused_all_the_same(champion: Workspace, params: Params) -> None:
-    put_network(champion, params, seed=2)
-    put_evaluation(champion, {"clean": 40, "n3": 40})
-    register(params, champion)
-    assert not promote(params, champion)["promoted"]
-    for graph in (graph_in_store(champion, "2"), champion.path("cache", "models")):
-        for weights in graph.rglob("weights.safetensors"):
-            weights.write_bytes(weights.read_bytes()[:-1] + b"\0")
-    with pytest.raises(BadInput, match="the files give"):
-        promote(params, champion)
-
-
-def test_an_altered_record_is_refused_all_the_same(champion: Workspace, params: Params) -> None:
-    record = champion.path("promotions.jsonl")
-    record.write_text(record.read_text().replace('"promoted": true', '"promoted": false'))
-    with pytest.raises(BadInput, match="promotions"):
-        promote(params, champion)
+@pytest.mark.parametrize("damage", ["", "[]", "{}", "{"])
+def test_a_damaged_note_is_no_note(workspace: Workspace, work: Work, damage: str) -> None:
+    unless_unchanged("it", workspace, work)
+    note: Path = workspace.path("cache", "unchanged", "it.json")
+    note.write_text(damage)
+    calls = work.calls
+    assert unless_unchanged("it", workspace, work)["up_to_date"] and work.calls > calls

@@ -3,7 +3,7 @@
 The onset of a recording is found from it, and how much of a recording lies in the window. A hop is 5 ms, whatever a
 step is. The same numbers to the bit, however a signal was cut.
 
-The kernels keep the interpreter's lock: each takes less time than to have it back.
+The kernels keep the interpreter's lock: for some seconds of a signal each takes less time than to have it back.
 """
 
 from __future__ import annotations

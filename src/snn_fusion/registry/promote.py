@@ -18,9 +18,8 @@ from snn_fusion.registry.gate import Answers, Verdict, answers, common_view, jud
 from snn_fusion.registry.lineage import read_data_set, testing_digest
 from snn_fusion.registry.record import DONE, Record
 from snn_fusion.registry.tracking import connect
-from snn_fusion.registry.unchanged import unless_unchanged
 from snn_fusion.registry.versions import CHALLENGER, CHAMPION, RUN_FIRST, Version, evaluated
-from snn_fusion.workspace import Workspace, digest, disk_errors, write_atomic
+from snn_fusion.workspace import Workspace, disk_errors, write_atomic
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -39,14 +38,6 @@ def promote(params: Params, ws: Workspace, version: str | None = None) -> dict[s
     challenger that was rolled back stays so until it is named. Raises BadInput if there is no such version, its
     evaluation is missing or the record has been altered.
     """
-    if version is not None:
-        return _decided(params, ws, version)
-    of = digest(params)[:12]
-    places = ws.path(record.RECORD), ws.path("validated"), ws.path("cache", "predictions")
-    return unless_unchanged(f"promote-{of}", ws, lambda: _decided(params, ws, None), *places)
-
-
-def _decided(params: Params, ws: Workspace, version: str | None) -> dict[str, Any]:
     with ws.lock("promote"), disk_errors(ws.root):
         client = connect(ws)
         for _ in range(ATTEMPTS):

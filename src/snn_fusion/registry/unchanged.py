@@ -1,6 +1,6 @@
-"""What `promote` and `package` last ended with, and of what: where nothing of it has changed, they end with the same.
+"""What `package` last ended with, and of what: where nothing of it has changed, it ends with the same.
 
-Without MLflow, whose import takes longer than all else that they then do. Only for a registry in the workspace, since
+Without MLflow, whose import takes longer than all else that it then does. Only for a registry in the workspace, since
 only there it can be seen at once that nothing has changed.
 """
 
@@ -25,7 +25,6 @@ QUERIES = (
     "SELECT * FROM registered_model_tags ORDER BY 1, 2, 3",
     "SELECT run_uuid, status, lifecycle_stage FROM runs ORDER BY 1",
     "SELECT run_uuid, key, value FROM tags ORDER BY 1, 2",
-    "SELECT run_uuid, key, value FROM params ORDER BY 1, 2",  # the record of promotions among them
 )
 PUSHED = f"/artifacts/{IN_RUN}/"  # files of a run that `push` adds
 
@@ -35,19 +34,31 @@ def unless_unchanged(name: str, ws: Workspace, work: Callable[[], dict[str, Any]
 
     `places` are the files and folders that it reads beside the registry and the code, and those that it leaves.
     """
-    path = ws.path("cache", "unchanged", f"{name}.json")
-    if path.exists() and not on_server() and database(ws).exists():
-        before = json.loads(path.read_text())
-        if before["state"] == _state(ws, places):
-            return dict(before["result"])
-    result = work()
-    if not on_server():
-        again = result if result["up_to_date"] else work()
-        write_atomic(path, json.dumps({"state": _state(ws, places), "result": again}))
+    if on_server():
+        return work()
+    path, state = ws.path("cache", "unchanged", f"{name}.json"), _state(ws, places)
+    if (kept := _kept(path)) and kept["state"] == state:
+        return dict(kept["result"])
+    result = again = work()
+    if not result["up_to_date"]:
+        state, again = _state(ws, places), work()
+    if again["up_to_date"] and _state(ws, places) == state:  # else another process has changed something meanwhile
+        write_atomic(path, json.dumps({"state": state, "result": again}))
     return result
 
 
+def _kept(path: Path) -> dict[str, Any] | None:
+    """None as well for a file that was damaged: the work is done again."""
+    try:
+        content = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return None
+    return content if isinstance(content, dict) and content.keys() == {"state", "result"} else None
+
+
 def _state(ws: Workspace, places: tuple[Path, ...]) -> str:
+    if not database(ws).exists():
+        return "no registry"
     with closing(sqlite3.connect(f"file:{database(ws)}?mode=ro", uri=True)) as db:
         rows = [db.execute(query).fetchall() for query in QUERIES]
     files = listing(artifact_root(ws), ws.path("cache", "models"), ws.path("cache", "runs"), *places)

@@ -20,26 +20,29 @@ from snn_fusion.serving.problems import Problem
 TOO_LARGE = f"at most {limits.BODY:,} bytes"
 FREE = 2**18  # bytes of a body that count as nothing: what a recording usually takes
 PIECE = 2**20  # bytes that are unpacked at once
+RATIO = 1032  # to which deflate can compress at most
+ROOM_S = 1.0  # seconds that a body in gzip waits for those before it to be decoded
 HASHED = 2047  # at once: for more, hashlib lets go of the interpreter's lock, and the event loop waits to have it back
 
 
 @dataclass
 class Body:
-    """As it came. `digest`: SHA-256 of all that says what it means; `unpacked`: bytes that it was unpacked to."""
+    """As it came. `digest`: SHA-256 of all that says what it means; `turn`: what it has to give back once decoded."""
 
     content: bytes | bytearray
     kind: str
     gzipped: bool
     digest: bytes
-    unpacked: int = 0
+    turn: _Turn | None = None
 
     def decoded(self, of: type) -> Any:
         """As the struct `of`; for a worker, since it takes time. Raises Problem."""
-        if not self.gzipped:
-            return decode(self.content, self.kind, of)
-        content = _unpacked(self.content)
-        self.unpacked = len(content)
-        return decode(content, self.kind, of)
+        if self.turn is None:
+            return decode(_unpacked(self.content) if self.gzipped else self.content, self.kind, of)
+        try:
+            return decode(_unpacked(self.content), self.kind, of)
+        finally:
+            self.turn.over()
 
 
 class Held:
@@ -47,12 +50,20 @@ class Held:
 
     def __init__(self, most: int = limits.BODIES) -> None:
         self.most, self.bytes = most, 0
+        self.paused_until = 0.0  # of the event loop's time
 
     def add(self, count: int) -> None:
         """Raises Problem 429."""
         if self.bytes + count > self.most:
             raise Problem(429, "service", "too many large bodies are being read", f"{self.most:,} bytes", 1)
         self.bytes += count
+
+    async def room(self, count: int) -> None:
+        """Wait for it, but not for long."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + ROOM_S
+        while self.bytes + count > self.most and loop.time() < until:
+            await asyncio.sleep(0.02)
 
 
 @contextlib.asynccontextmanager
@@ -69,17 +80,18 @@ async def reading(request: Request, held: Held) -> AsyncIterator[Body]:
     length = request.headers.get("content-length", "")
     if length.isdecimal() and int(length) > limits.BODY:
         raise Problem(413, "body", f"{int(length):,} bytes", TOO_LARGE)
-    claim, body = _Claim(held), None
+    claim, turn = _Claim(held), None
     try:
         body = await _whole(request, kind, encoding == "gzip", claim)
-        if body.gzipped:
-            claim.unpacks_to(_declared(body.content))
+        if body.gzipped and (size := _declared(body.content)) > FREE:
+            await held.room(2 * size)
+            claim.add(size)
+            body.turn = turn = _Turn(held, size)
         yield body
     finally:
-        if body is not None and body.unpacked:  # a pause follows: while one is decoded nobody else gets far
-            asyncio.get_running_loop().call_later(body.unpacked / limits.UNPACKING, claim.release)
-        else:
-            claim.release()
+        claim.release()
+        if turn is not None:
+            turn.unless_begun()
 
 
 class _Claim:
@@ -93,21 +105,44 @@ class _Claim:
         self.size += count
         if self.size > limits.BODY:
             raise Problem(413, "body", f"more than {limits.BODY:,} bytes", TOO_LARGE)
-        more = max(0, self.size - FREE) - self.counted
-        self.held.add(more)
-        self.counted += more
+        self.add(max(0, self.size - FREE) - self.counted)
 
-    def unpacks_to(self, size: int) -> None:
-        """What the body will take beside itself, before it is unpacked: twice, as it costs its sender a thousandth.
-
-        So no two of the largest are unpacked at once, in which time nobody would be answered. Raises Problem 429.
-        """
-        more = max(0, self.size + 2 * size - FREE) - self.counted
-        self.held.add(more)
-        self.counted += more
+    def add(self, count: int) -> None:
+        """Raises Problem 429."""
+        self.held.add(count)
+        self.counted += count
 
     def release(self) -> None:
         self.held.bytes -= self.counted
+        self.counted = 0
+
+
+class _Turn:
+    """What gzip unpacks to is counted a second time until it is decoded, and a while longer.
+
+    It costs its sender a thousandth, and while it is decoded nobody else gets far: no two of the largest at once, and
+    pauses between them, one after another. Raises Problem 429.
+    """
+
+    def __init__(self, held: Held, size: int) -> None:
+        self.loop, self.size, self.begun = asyncio.get_running_loop(), size, False
+        self.claim = _Claim(held)
+        self.claim.add(size)
+
+    def over(self) -> None:
+        """It was decoded, or could not be; called by a worker."""
+        self.begun = True
+        self.loop.call_soon_threadsafe(self._pause)
+
+    def _pause(self) -> None:
+        held = self.claim.held
+        held.paused_until = max(held.paused_until, self.loop.time()) + self.size / limits.UNPACKING
+        self.loop.call_at(held.paused_until, self.claim.release)
+
+    def unless_begun(self) -> None:
+        """The request is over: an answer that was kept, for instance, needs no decoding."""
+        if not self.begun:
+            self.claim.release()
 
 
 async def _whole(request: Request, kind: str, gzipped: bool, claim: _Claim) -> Body:
@@ -132,8 +167,8 @@ def begun_digest(kind: str, gzipped: bool) -> Any:
 
 
 def _declared(packed: bytes | bytearray) -> int:
-    """The size that the trailer of gzip gives (RFC 1952, 2.3.1), as far as it may be unpacked."""
-    return min(int.from_bytes(packed[-4:], "little"), limits.BODY)
+    """The size that the trailer of gzip gives (RFC 1952, 2.3.1), as far as it can be true and may be unpacked."""
+    return min(int.from_bytes(packed[-4:], "little"), RATIO * len(packed), limits.BODY)
 
 
 def _unpacked(packed: bytes | bytearray) -> bytearray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import socket
 import struct
@@ -38,6 +39,6 @@ def take_no_more(listener: socket.socket) -> None:
     """
     if sys.platform == "linux":
         steps = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *one) for one in NO_SYN))
-        listener.setsockopt(
-            socket.SOL_SOCKET, SO_ATTACH_FILTER, struct.pack("HL", len(NO_SYN), ctypes.addressof(steps))
-        )
+        program = struct.pack("HL", len(NO_SYN), ctypes.addressof(steps))
+        with contextlib.suppress(OSError):  # a kernel without filters
+            listener.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, program)
