@@ -61,6 +61,16 @@ def test_the_chips_potentials_are_the_references_until_a_spike_falls_differently
         assert off[same].max() < left * unit * (2 + len(one.incoming))
 
 
+@pytest.mark.parametrize(("grid", "threshold"), [(512, 512), (256, 256), (1024, 256)])
+def test_a_margin_below_costs_no_weight_its_last_bit(grid: int, threshold: int) -> None:
+    """Inhibition down to -224 thresholds leaves 9 bits to a threshold without a margin below, with one only 8."""
+    dense = np.full((12, 20), -224 * 0.125 / 12)
+    dense[0] += np.arange(20) / grid
+    program = network(population("a", Connection("in", csr_array(np.round(dense * grid) / grid))), readout("a", 20))
+    artefact = Loihi2().lower(program, examples={"in": np.ones((1, 100, 12), np.int32)})
+    assert artefact.meta["populations"]["a"]["vth"] == threshold
+
+
 def test_the_same_network_gives_the_same_bytes(tmp_path) -> None:
     digests = {
         save_artefact(tmp_path / str(i), Loihi2().lower(CASES["two senses of unlike weights"])) for i in range(2)

@@ -60,6 +60,17 @@ def scales(program: Program, examples: Examples) -> dict[str, float]:
 
 
 def _scale(one: Population, traces: Traces | None) -> float:
+    """The largest with room for all; where that costs weights their last bit, one without a margin below.
+
+    Lower potentials are held at the chip's limit, which changes little; a bit that is lost changes every sum.
+    """
+    wide = _largest(one, traces, MARGIN)
+    tight = wide if _exact(one, wide) else _largest(one, traces, 1.0)
+    return tight if _exact(one, tight) else wide
+
+
+def _largest(one: Population, traces: Traces | None, below: float) -> float:
+    """`below`: margin for a spiking layer's lowest potentials."""
     largest = max((float(np.abs(c.weights.data).max(initial=0)) for c in one.incoming), default=0.0)
     unit = (float(np.abs(one.threshold).max()) if one.spikes else 0.0) or largest or 1.0
     room = (HEADROOM if one.spikes else READOUT_HEADROOM) * unit
@@ -67,7 +78,8 @@ def _scale(one: Population, traces: Traces | None) -> float:
         u, current = traces.potential[one.name], np.abs(traces.current[one.name])
         lowest = float(np.quantile(u, RARE if one.spikes else 0.0))
         margin = MARGIN if one.spikes else READOUT_MARGIN  # one that reaches the limit is no answer
-        room = margin * max(float(current.max()), float(u.max()), -lowest, unit)
+        room = margin * max(float(current.max()), float(u.max()), unit)
+        room = max(room, -lowest * (below if one.spikes else margin))
     fits: list[float] = [limits.STATE_HIGH / 2**limits.ALIGNMENT / room]
     if one.spikes:
         fits.append(limits.THRESHOLD_HIGH / unit)
@@ -76,6 +88,17 @@ def _scale(one: Population, traces: Traces | None) -> float:
     # A power of two: weights that were trained on a grid of one are then exact; likewise the threshold.
     whole = math.floor(unit * min(fits)) if one.spikes else 0
     return float(2 ** (whole.bit_length() - 1)) / unit if whole else 2.0 ** math.floor(math.log2(min(fits)))
+
+
+def _exact(one: Population, scale: float) -> bool:
+    """Whether the chip holds every weight as it is."""
+    for connection in one.incoming:
+        held = np.zeros(len(connection.weights.data))
+        for group in synapses(connection, scale):
+            held += group.weights * 2.0**group.exponent
+        if not np.array_equal(held, connection.weights.data * scale):
+            return False
+    return True
 
 
 def synapses(connection: Connection, scale: float) -> list[Synapses]:
