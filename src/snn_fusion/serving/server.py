@@ -25,7 +25,7 @@ from snn_fusion.serving.settings import Settings
 # computes each time it has let go of it, and with Python's 5 ms that was most of the time that a request took.
 SWITCH_S = 0.0005
 HANDSHAKE_S = 0.1  # within which those who have begun to connect end it
-LEFT_S = 2.0  # so long those who came last have to send their requests, each to be refused
+LEFT_S = 5.0  # so long those who came last have to send their requests, each to be refused
 
 
 class State(ServerState):
