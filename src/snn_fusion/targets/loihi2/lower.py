@@ -65,7 +65,9 @@ def _scale(one: Population, traces: Traces | None) -> float:
     Lower potentials are held at the chip's limit, which changes little; a bit that is lost changes every sum.
     """
     wide = _largest(one, traces, MARGIN)
-    tight = wide if _exact(one, wide) else _largest(one, traces, 1.0)
+    if _exact(one, wide):
+        return wide
+    tight = _largest(one, traces, 1.0)
     return tight if _exact(one, tight) else wide
 
 
