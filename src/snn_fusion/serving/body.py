@@ -21,7 +21,6 @@ TOO_LARGE = f"at most {limits.BODY:,} bytes"
 FREE = 2**18  # bytes of a body that count as nothing: what a recording usually takes
 PIECE = 2**20  # bytes that are unpacked at once
 RATIO = 1032  # to which deflate can compress at most
-ROOM_S = 1.0  # seconds that a body in gzip waits for those before it to be decoded
 HASHED = 2047  # at once: for more, hashlib lets go of the interpreter's lock, and the event loop waits to have it back
 
 
@@ -61,7 +60,7 @@ class Held:
     async def room(self, count: int) -> None:
         """Wait for it, but not for long."""
         loop = asyncio.get_running_loop()
-        until = loop.time() + ROOM_S
+        until = loop.time() + limits.ROOM_S
         while self.bytes + count > self.most and loop.time() < until:
             await asyncio.sleep(0.02)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 BODY = 16 * 2**20  # bytes, after decompression
 BODIES = 48 * 2**20  # bytes of all large bodies that are in memory at once
 UNPACKING = 64 * 2**20  # bytes a second that gzip unpacks to and that are decoded, of all large bodies
+ROOM_S = 1.0  # that a large body in gzip waits for those before it to be decoded
 BATCH = 64  # recordings in one request
 OBJECTS = 2_000  # JSON objects in one request: what a batch of all senses holds four times over
 QUOTES = 60_000  # quotation marks in one request, likewise
