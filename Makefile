@@ -1,6 +1,6 @@
 # Every target sets up what it needs: `make demo` and `make test` work from a fresh clone.
 .DEFAULT_GOAL := help
-.PHONY: help setup toolchains demo ui serve test test-all nightly lint bench clean-workspace
+.PHONY: help setup toolchains tools demo ui serve up down test test-all test-k8s nightly lint bench clean-workspace
 MAKEFLAGS += --no-print-directory
 
 fits = import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))
@@ -31,21 +31,34 @@ ui: setup ## start the Airflow and MLflow UIs on this machine only; Ctrl-C ends 
 serve: setup ## serve the champion on http://127.0.0.1:3000; Ctrl-C ends it (options: make serve ARGS="--as loihi2")
 	@$(BIN)/snn-fusion serve $(ARGS)
 
-test: toolchains ## run the tests but for the slowest (a part of them: make test TESTS=tests/encoding)
+up: setup ## start the production stack with Docker; on https://localhost (options: make up ARGS="--host snn.example.org")
+	@$(BIN)/snn-fusion up $(ARGS)
+
+down: setup ## stop the production stack; its data stays
+	@$(BIN)/snn-fusion down $(ARGS)
+
+tools: setup
+	@$(BIN)/python scripts/tools.py
+
+test: toolchains tools ## run the tests but for the slowest (a part of them: make test TESTS=tests/encoding)
 	@$(BIN)/pytest -n 2 --dist loadgroup $(if $(filter tests,$(TESTS)),-m "not slow") $(TESTS)
 
-test-all: toolchains ## run all tests, as CI does
+test-all: toolchains tools ## run all tests, as CI does
 	@$(BIN)/pytest -n 2 --dist loadgroup $(TESTS)
+
+test-k8s: tools ## try k8s/ in the cluster that KUBECONFIG names; skipped without
+	@$(BIN)/pytest tests/k8s
 
 nightly: setup ## what is too long for a change: all tests on Python 3.12 where it is found, and long fuzzing
 	@NIGHTLY=1 $(BIN)/pytest tests/targets/test_nir_file.py
 	@scripts/nightly.sh
 
-lint: setup ## ruff, mypy (strict on src) and the layers between the packages
+lint: tools ## ruff, mypy (strict on src), the layers between the packages, and k8s/ against Kubernetes' schemas
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+	@$(BIN)/python scripts/k8s_check.py
 
 bench: setup ## time binning, encoding, engine and chip simulators against their peers (options: make bench ARGS="--only engine")
 	@$(BIN)/python benchmarks/run.py $(ARGS)

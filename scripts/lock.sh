@@ -14,7 +14,13 @@ report() { echo "wrote $1: $(grep -c '==' "$1") packages"; }
 
 without_torch requirements.lock --extra dev pyproject.toml
 report requirements.lock
+# What the images of docker/ need beyond it; versions that both would name are requirements.lock's.
+mapfile -t locked < <(grep -oE '^[a-z0-9._-]+==' requirements.lock | tr -d '=' | sort -u)
+compile --constraint requirements.lock "${locked[@]/#/--no-emit-package=}" docker/production.in --output-file docker/production.lock >/dev/null
+report docker/production.lock
 compile --constraint requirements.lock benchmarks/requirements.in --output-file benchmarks/requirements.txt >/dev/null
 report benchmarks/requirements.txt
 without_torch benchmarks/engine/requirements.txt benchmarks/engine/requirements.in
 report benchmarks/engine/requirements.txt
+compile --python-version 3.11 scripts/tools/requirements.in --output-file scripts/tools/requirements.txt >/dev/null
+report scripts/tools/requirements.txt

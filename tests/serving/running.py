@@ -45,8 +45,11 @@ def listening(process: psutil.Process) -> set[tuple[str, int]]:
 
 
 @contextlib.contextmanager
-def served(model: Path, home: Path, **settings: object) -> Iterator[str]:
-    """The base URL of a service of `model`, with its workspace in `home` and these settings. Ended at the end."""
+def served(model: Path | str, home: Path, ready: int = 200, **settings: object) -> Iterator[str]:
+    """The base URL of a service of `model`, with its workspace in `home` and these settings, once /ready is `ready`.
+
+    Ended at the end.
+    """
     port, log = free_port(), home / "service.log"
     home.mkdir(parents=True, exist_ok=True)
     environment = {k: v for k, v in os.environ.items() if not k.startswith("SNN_FUSION_SERVE_")}
@@ -60,7 +63,7 @@ def served(model: Path, home: Path, **settings: object) -> Iterator[str]:
     with log.open("w") as out:
         process = subprocess.Popen(command, env=environment, stdout=out, stderr=out, start_new_session=True)
     try:
-        _ready(f"http://127.0.0.1:{port}", process, log)
+        _ready(f"http://127.0.0.1:{port}", process, log, ready)
         yield f"http://127.0.0.1:{port}"
     finally:
         with contextlib.suppress(ProcessLookupError):
@@ -87,11 +90,11 @@ def in_thread(app: ASGIApp) -> Iterator[str]:
         thread.join()
 
 
-def _ready(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
+def _ready(url: str, process: subprocess.Popen[bytes], log: Path, status: int) -> None:
     until = time.monotonic() + STARTS_S
     while time.monotonic() < until and process.poll() is None:
         with contextlib.suppress(httpx.TransportError):
-            if httpx.get(f"{url}/ready", timeout=2).status_code == 200:
+            if httpx.get(f"{url}/ready", timeout=2).status_code == status:
                 return
         time.sleep(0.1)
     raise AssertionError(f"the service is not ready:\n{log.read_text()[-3000:]}")

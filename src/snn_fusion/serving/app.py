@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from functools import partial
 from typing import Any
@@ -26,6 +27,7 @@ from snn_fusion.serving.canary import HEADER, Canary
 from snn_fusion.serving.drain import on_sigterm
 from snn_fusion.serving.drift import Watch
 from snn_fusion.serving.fitting import fitting
+from snn_fusion.serving.follow import Follow, following
 from snn_fusion.serving.guard import LOCAL, Guard, configured
 from snn_fusion.serving.metrics import Metrics, State, exposed
 from snn_fusion.serving.model import Model
@@ -60,6 +62,8 @@ class Service:
         self.cache: Cache = InRedis(settings.redis, failed) if settings.redis else InMemory(settings.cache)
         self.held, self.sessions = Held(), 0
         self.draining = self.deciding = False
+        self.follow: Follow | None = None
+        self.loaded_at = time.time()
         self._watches: dict[str, Watch] = {}
         self._identities: dict[int, tuple[Model, str]] = {}
         self._later: set[asyncio.Task[None]] = set()
@@ -128,12 +132,15 @@ def create(
         tried = challenger(settings) if challenger else None
         app.state.service = service = Service(settings, fresh(load, settings), tried, tokens)
         app.state.reload, app.state.rates = Reload(service, load), rates
+        service.follow = Follow(settings, service, app.state.reload) if settings.follows else None
         gc.freeze()  # to look for garbage in what is here already would stop all requests for 0.2 s, again and again
         with on_sigterm(service.drain, settings.drain_s):
-            yield
+            async with following(service.follow):
+                yield
         await service.close()
 
-    guard = Middleware(Guard, tokens=tokens, rates=rates, routes=ROUTES, access=ACCESS, refuse=on_problem)
+    asked = partial(Guard, tokens=tokens, rates=rates, metrics_token=settings.metrics_token)
+    guard = Middleware(asked, routes=ROUTES, access=ACCESS, refuse=on_problem)
     outermost = [Middleware(Observed), guard]  # what is refused is counted too
     made = Starlette(routes=ROUTES, lifespan=lifespan, exception_handlers=HANDLERS, middleware=outermost)
     made.router.redirect_slashes = False  # a path that is none of ours is a 404, and leads nowhere else

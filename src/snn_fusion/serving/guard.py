@@ -6,6 +6,7 @@ Nothing of a request but its first line and headers has been read when it is ref
 from __future__ import annotations
 
 import contextlib
+import secrets
 import time
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
 from pathlib import Path
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     from snn_fusion.serving.app import Service
 
 NOBODY = Identity("", Role.VIEWER)
+SCRAPER = Identity("metrics", Role.ADMIN)  # whoever has the token of /metrics, on that route
+METRICS = "/metrics"
 LOCAL = Identity("local", Role.ADMIN)  # whoever is on this computer, where no keys are configured
 READS = ("GET", "HEAD", "OPTIONS")
 PROTOCOL = "snn-fusion"  # of a stream; a page, which cannot set headers, adds `bearer.TOKEN` to its list
@@ -50,8 +53,8 @@ Refuse = Callable[[Request, Exception], Awaitable[Response]]
 class Guard:
     """`access[path]` is the role that a route needs, or None for everyone; a route that is not there needs admin.
 
-    Without `tokens` it asks for none, and admits only what comes from this computer. `refuse` makes the answer to a
-    Problem.
+    Without `tokens` it asks for none, and admits only what comes from this computer. `metrics_token` opens /metrics.
+    `refuse` makes the answer to a Problem.
     """
 
     def __init__(
@@ -62,8 +65,10 @@ class Guard:
         routes: Sequence[BaseRoute],
         access: Mapping[str, Role | None],
         refuse: Refuse,
+        metrics_token: str = "",
     ) -> None:
         self.app, self.routes, self.access, self.refuse = app, routes, access, refuse
+        self.metrics_token = metrics_token.encode()
         self.tokens, self.rates = tokens, rates
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -104,6 +109,13 @@ class Guard:
             scope["state"]["identity"] = passing.identity
             return
         token, passing.protocol = _token(scope)
+        if (
+            passing.route == METRICS
+            and self.metrics_token
+            and secrets.compare_digest(token.encode(), self.metrics_token)
+        ):
+            scope["state"]["identity"] = passing.identity = SCRAPER
+            return
         identity = passing.identity = self.tokens.identity(token)
         if identity.role < needed:
             may = f"{needed.name.lower()}{' or higher' if needed < Role.ADMIN else ''}"

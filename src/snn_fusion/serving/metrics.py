@@ -13,6 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from snn_fusion.registry.rates import input_rates, layer_rates
+from snn_fusion.registry.versions import CHAMPION
 from snn_fusion.serving.model import Model
 from snn_fusion.serving.predict import Answer
 
@@ -110,6 +111,12 @@ class State(Collector):
             {(role, one.version, one.graph.digest[:12], one.arithmetic): 1 for role, one in models.items()},
             ("role", "version", "digest", "arithmetic"),
         )
+        text = "When the model was loaded, Unix time"
+        yield _gauge("model_loaded_timestamp_seconds", text, {(CHAMPION,): service.loaded_at}, ("role",))
+        if service.follow is not None:
+            text = "1: what the registry names now cannot be loaded, and the model from before answers"
+            yield _gauge("load_failed", text, {(): service.follow.failed})
+            yield _gauge("registry_reachable", "1: the registry answered last time", {(): service.follow.reachable})
         if service.canary.challenger is not None:
             yield _gauge("canary_stopped", "1: the champion answers all", {(): service.canary.stopped is not None})
         yield from self._drift(models)

@@ -27,7 +27,7 @@ from functools import partial
 os.environ.pop("PROMETHEUS_MULTIPROC_DIR", None)
 
 from snn_fusion.errors import BadInput, SnnFusionError
-from snn_fusion.registry.tracking import TELEMETRY
+from snn_fusion.registry.tracking import TELEMETRY, on_server
 from snn_fusion.serving import logs, loopback
 from snn_fusion.serving.guard import configured
 from snn_fusion.serving.logs import log
@@ -123,7 +123,9 @@ def preload(settings: Settings) -> None:
     needed = ["snn_fusion.serving.app", "snn_fusion.serving.load", "snn_fusion.serving.server"]
     if any(name and not folder_of(name) for name in (settings.model, settings.challenger)):
         os.environ.setdefault(TELEMETRY, "true")
-        needed += ["mlflow", "mlflow.store.tracking.sqlalchemy_store", "mlflow.store.model_registry.sqlalchemy_store"]
+        needed.append("mlflow")
+        if not on_server():
+            needed += ["mlflow.store.tracking.sqlalchemy_store", "mlflow.store.model_registry.sqlalchemy_store"]
     for name in needed:
         importlib.import_module(name)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -34,7 +35,7 @@ class Reload:
             changed = _identity(model) != _identity(self.service.model)
             if changed:
                 await asyncio.to_thread(self.service.identity, model)  # reads all code: not in the first request
-                self.service.model = model
+                self.service.model, self.service.loaded_at = model, time.time()
                 log.info("another model", extra={"fields": {"version": model.version, "digest": model.graph.digest}})
             return self._said(changed)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 from snn_fusion.errors import BadInput
@@ -16,13 +17,13 @@ DIRECT = (
 TORCH = "torch==2.13.0"  # not in the lock, because of its builds: scripts/setup.py installs this one
 
 
-def needed(lock: Path) -> str:
-    """The lock's entries, with hashes, of what serving needs; all but torch itself. Raises BadInput."""
+def needed(lock: Path, direct: Iterable[str] = DIRECT) -> str:
+    """The lock's entries, with hashes, of what `direct` (else serving) needs; all but torch itself. Raises BadInput."""
     try:
         entries = _entries(lock.read_text())
     except FileNotFoundError:
         raise BadInput(lock, "no such file", "run in the project's folder") from None
-    wanted = set(DIRECT)
+    wanted = set(direct)
     if missing := sorted(wanted - entries.keys() - {"torch"}):
         raise BadInput(lock, f"lacks {', '.join(missing)}", "run scripts/lock.sh")
     while more := {name for name, (_, via) in entries.items() if via & wanted} - wanted:

@@ -119,10 +119,12 @@ def work(settings: Settings, host: str, port: int, ready: int | None = None) -> 
             raise
 
     sys.setswitchinterval(SWITCH_S)
+    for one in (signal.SIGTERM, signal.SIGINT):  # which uvicorn raises again at its end
+        signal.signal(one, lambda *_: None)
+    if settings.follows and not _registered(settings, host, port, ready):
+        return 0
     with bound(host, port) as listener:
         server = Server(create(settings, loaded, challenger), listener, ready)
-        for one in (signal.SIGTERM, signal.SIGINT):  # which uvicorn raises again at its end
-            signal.signal(one, lambda *_: None)
         try:
             server.run()
         except SystemExit:  # all that uvicorn says of a failed start
@@ -130,3 +132,20 @@ def work(settings: Settings, host: str, port: int, ready: int | None = None) -> 
                 raise failed[0] from None
             raise
     return 0
+
+
+def _registered(settings: Settings, host: str, port: int, ready: int | None) -> bool:
+    """Wait until the registry has a model, answering that it has none; whether it has, and nobody ended the wait."""
+    from snn_fusion.serving.waiting import Waiting
+
+    waiting = Waiting(settings)
+    waiting.look()
+    if waiting.why is not None:
+        with bound(host, port) as listener:
+
+            def end() -> None:
+                server.should_exit = True
+
+            server = Server(waiting.application(end), listener, ready)
+            server.run()
+    return waiting.why is None

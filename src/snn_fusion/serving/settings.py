@@ -1,4 +1,7 @@
-"""How a service runs, from environment variables, all checked when it starts. docs/serving.md lists them."""
+"""How a service runs, from environment variables, all checked when it starts. docs/serving.md lists them.
+
+Each may be given as `..._FILE` instead: the path of a file that holds the value, as containers get their secrets.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,7 @@ from snn_fusion.errors import BadInput
 from snn_fusion.workspace import project_root
 
 PREFIX = "SNN_FUSION_SERVE_"
+TOKEN_LENGTH = 32  # characters that a token without an end has at least
 
 
 @dataclass(frozen=True)
@@ -36,6 +40,8 @@ class Settings:
     challenger: str = ""
     canary: float = 0.0  # the challenger's share of the requests, 0 ... 1
     drift: float = 0.25  # population stability index up to which rates of spikes have not drifted
+    follow_s: float = 0.0  # seconds between looks at the registry for another version of the alias; 0: none
+    metrics_token: str = ""  # opens /metrics and nothing else; for Prometheus, whose configuration is not renewed
     drain_s: float = 2.0  # after SIGTERM: so long /ready is red before no connection is taken any more
 
     @classmethod
@@ -44,10 +50,16 @@ class Settings:
         known = {f"{PREFIX}{name.upper()}": field for name, field in cls.__dataclass_fields__.items()}
         found: dict[str, Any] = {}
         for key, text in environment.items():
-            if key.startswith(PREFIX):
-                if key not in known:
-                    raise BadInput(key, "is not known", f"there are: {', '.join(sorted(known))}")
-                found[known[key].name] = _value(key, text, type(known[key].default))
+            if not key.startswith(PREFIX):
+                continue
+            name = key if key in known else key.removesuffix("_FILE")
+            if name not in known:
+                raise BadInput(key, "is not known", f"there are: {', '.join(sorted(known))}, each also as ..._FILE")
+            if name != key:
+                if name in environment:
+                    raise BadInput(key, f"is set, and {name} too", "set one of them")
+                text = _content(key, text)
+            found[known[name].name] = _value(key, text, type(known[name].default))
         made = cls(**found)
         made._check()
         return made
@@ -58,6 +70,12 @@ class Settings:
             raise BadInput(f"{PREFIX}THREADS", f"is {self.threads}", "1 or more")
         if self.canary > 1:
             raise BadInput(f"{PREFIX}CANARY", f"is {self.canary:g}", "a share: 0 ... 1")
+        if self.metrics_token and len(self.metrics_token) < TOKEN_LENGTH:
+            what = f"has {len(self.metrics_token)} characters"
+            raise BadInput(f"{PREFIX}METRICS_TOKEN", what, f"{TOKEN_LENGTH} or more, drawn at random")
+        if self.metrics_token and not self.keys:
+            what = "is set, but a service without keys asks for no token"
+            raise BadInput(f"{PREFIX}METRICS_TOKEN", what, f"set {PREFIX}KEYS too, or leave it out")
         if self.canary and not self.challenger:
             what = f"is {self.canary:g}, but there is no challenger"
             raise BadInput(f"{PREFIX}CANARY", what, f"set {PREFIX}CHALLENGER, for instance: challenger")
@@ -78,10 +96,24 @@ class Settings:
         """The graph folder, if the model is one."""
         return folder_of(self.model)
 
+    @property
+    def follows(self) -> bool:
+        """Whether the model is an alias that may come to name another version while the service runs."""
+        return bool(self.follow_s) and self.folder is None and not self.model.isdecimal()
+
 
 def folder_of(name: str) -> Path | None:
     """The graph folder that a model's name means, if it means one."""
     return Path(name) if "/" in name or Path(name).is_dir() else None
+
+
+def _content(key: str, path: str) -> str:
+    """What a file of one value holds. Raises BadInput naming the variable."""
+    try:
+        return Path(path).read_text().strip()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is not text"
+        raise BadInput(key, f"{path} cannot be read: {reason}", "the path of a file that holds the value") from None
 
 
 def _value(key: str, text: str, kind: type) -> object:

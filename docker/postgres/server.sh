@@ -1,0 +1,37 @@
+#!/bin/sh
+# PostgreSQL with a database and a role for each of Airflow, MLflow and the search. The first start makes the cluster;
+# every start sets the roles' passwords to those of the secret files, so that a password is changed by a restart.
+set -eu
+secret() { cat "/run/secrets/postgres_$1"; }
+if [ ! -s "$PGDATA/PG_VERSION" ]; then
+    rm -rf "$PGDATA.new"
+    initdb --pgdata "$PGDATA.new" --username postgres --pwfile /run/secrets/postgres_postgres --encoding UTF8 \
+        --locale C.UTF-8 --auth-local peer --auth-host scram-sha-256 --data-checksums
+    mv "$PGDATA.new" "$PGDATA" # whole or not at all
+fi
+found=$(cat "$PGDATA/PG_VERSION")
+[ "$found" = 15 ] || { echo "error $PGDATA: is of PostgreSQL $found, not 15 (pg_upgrade it first)" >&2; exit 2; }
+socket=/tmp/postgres-setup
+mkdir -p "$socket" && chmod 700 "$socket"
+cat >"$PGDATA/pg_hba.conf" <<HBA
+local all all trust
+host all all all scram-sha-256
+host replication all all scram-sha-256
+HBA
+pg_ctl --pgdata "$PGDATA" --wait --silent --options "-c listen_addresses='' -c unix_socket_directories=$socket -c archive_mode=off" start
+for role in airflow mlflow optuna; do
+    psql --quiet --no-psqlrc --set ON_ERROR_STOP=1 --host "$socket" --username postgres --set role="$role" \
+        --set password="$(secret "$role")" postgres <<'SQL'
+SELECT format('CREATE ROLE %I LOGIN', :'role') WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = :'role') \gexec
+ALTER ROLE :"role" PASSWORD :'password';
+SELECT format('CREATE DATABASE %I OWNER %I', :'role', :'role')
+    WHERE NOT EXISTS (SELECT FROM pg_database WHERE datname = :'role') \gexec
+SELECT format('REVOKE CONNECT ON DATABASE %I FROM PUBLIC', :'role') \gexec
+SQL
+done
+psql --quiet --no-psqlrc --set ON_ERROR_STOP=1 --host "$socket" --username postgres \
+    --set password="$(secret postgres)" postgres <<'SQL'
+ALTER ROLE postgres PASSWORD :'password';
+SQL
+pg_ctl --pgdata "$PGDATA" --wait --silent --mode fast stop
+exec postgres -D "$PGDATA" -c config_file=/opt/snn-fusion/docker/postgres/postgresql.conf -c unix_socket_directories=/tmp "$@"

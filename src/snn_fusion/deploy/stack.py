@@ -1,0 +1,128 @@
+"""`snn-fusion up` and `down`: the whole stack on this host, by Docker Compose."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import socket
+import subprocess
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from snn_fusion.deploy import certificate, images, secret_files, site
+from snn_fusion.deploy.engine import Engine, Stack, find
+from snn_fusion.deploy.options import Options, state_folder
+from snn_fusion.errors import BadInput, SnnFusionError
+from snn_fusion.workspace import project_root
+
+GB = 10**9
+MEMORY = {"": 4 * GB, "pipeline": 8 * GB, "celery": 4 * GB, "monitoring": 2 * GB, "logging": 6 * GB}
+DISK = {"": 8 * GB, "pipeline": 14 * GB}  # for images and volumes of a new stack
+HEALTHY_S = 600.0
+
+
+def stack(options: Options, engine: Engine | None = None) -> Stack:
+    """Compose for this stack, as it is or would be started."""
+    file = project_root() / "docker" / "compose.yaml"
+    tag = images.tag()
+    return Stack(engine or find(), file, tag, options.profiles, options.environment(state_folder(), tag))
+
+
+def up(options: Options, given: tuple[Path, Path] | None, console: Console) -> dict[str, Any]:
+    """Make what is missing, build, start, wait until all is healthy. Changes nothing where all is as it should be.
+
+    Raises BadInput before anything is changed if Docker is missing, a port is taken, memory or disk are too small, a
+    secret is weak, or the certificate does not fit.
+    """
+    engine, state = find(), state_folder()
+    running = stack(options, engine)
+    _check_room(engine, options, running)
+    secrets = state / "secrets"
+    certificate.check(secrets, options.host, given)
+    made = secret_files.make(secrets)
+    shown = certificate.settle(secrets, options.host, given)
+    secret_files.hand_over(secrets)
+    site.write(state / "nginx", options)
+    options.save(state)
+    for line in (f"secrets: made {', '.join(made)}" if made else "secrets: as they were", shown):
+        console.print(line, highlight=False)
+    images.bring_torch()
+    for image in images.needed(options.profiles):
+        with console.status(f"image {image}"):
+            images.build(engine, image, running.tag, console.print)
+    running.run("up", "--detach", "--remove-orphans", "--quiet-pull", "--no-build")
+    _until_healthy(running, console)
+    return {
+        "address": f"https://{options.host}{'' if options.https_port == 443 else f':{options.https_port}'}/",
+        "certificate": str(secrets / "tls.crt"),
+        "sign tokens with": str(secrets / f"{secret_files.KID}.private.json"),
+        "user of /airflow, /mlflow, /grafana, /kibana": "admin",
+        "its password is in": str(secrets / "admin_password"),
+    }
+
+
+def down(options: Options, volumes: bool) -> None:
+    """Stop and remove the containers; with `volumes` also all that they keep. Raises BadInput without Docker."""
+    everything = replace(stack(options), profiles=("*",))
+    everything.run("down", *(["--volumes"] if volumes else []))
+
+
+def _check_room(engine: Engine, options: Options, running: Stack) -> None:
+    """Raises BadInput."""
+    memory = sum(MEMORY.get(name, 0) for name in ("", *options.profiles))
+    if engine.memory < memory:
+        what = f"has {engine.memory / GB:.0f} GB of memory, these profiles need {memory / GB:.0f}"
+        raise BadInput("docker", what, "fewer profiles (--profile), or a larger machine")
+    there = running.containers()
+    if "nginx" in there and there["nginx"]["State"] == "running":
+        return
+    for name, port in (("--http-port", options.http_port), ("--https-port", options.https_port)):
+        if reason := _taken(options.bind, port):
+            remedy = f"end the program that uses it, or choose another: {name} {8000 + port % 1000}"
+            raise BadInput(name, f"{port} on {options.bind} cannot be used: {reason}", remedy)
+    disk = sum(DISK.get(name, 0) for name in ("", *options.profiles))
+    if not there and Path(engine.root).exists() and (free := shutil.disk_usage(engine.root).free) < disk:
+        what = f"has {free / GB:.1f} GB free for images and volumes, these profiles need {disk / GB:.0f}"
+        raise BadInput(engine.root, what, "free some space (docker system prune), or fewer profiles")
+
+
+def _taken(bind: str, port: int) -> str | None:
+    with contextlib.closing(socket.socket()) as one:
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            one.bind((bind, port))
+        except PermissionError:
+            return None  # an ordinary user may not; the engine may
+        except OSError as error:
+            return error.strerror
+    return None
+
+
+def _until_healthy(running: Stack, console: Console) -> None:
+    """Wait for every container. Raises SnnFusionError with the log of one that ended or stays unhealthy."""
+    until = time.monotonic() + HEALTHY_S
+    with console.status("starting") as status:
+        while True:
+            waiting = {}
+            for name, one in running.containers().items():
+                if one["State"] == "restarting" or (one["State"] == "exited" and one["ExitCode"] != 0):
+                    raise SnnFusionError(f"{name} ended with exit code {one['ExitCode']}:\n{_log(running, name)}")
+                if one["State"] != "exited" and one["Health"] not in ("healthy", ""):
+                    waiting[name] = one["Health"]
+            if not waiting:
+                return
+            status.update(f"waiting for {', '.join(sorted(waiting))}")
+            if time.monotonic() > until:
+                name = min(waiting)
+                raise SnnFusionError(f"{name} is {waiting[name]} after {HEALTHY_S:.0f} s:\n{_log(running, name)}")
+            time.sleep(2)
+
+
+def _log(running: Stack, name: str) -> str:
+    with contextlib.suppress(SnnFusionError, subprocess.SubprocessError):
+        return running.run("logs", "--no-color", "--tail", "30", name)
+    return "(no log)"
