@@ -100,12 +100,14 @@ class Stack:
     engine: Engine
     file: Path
     tag: str  # of the images
+    project: str  # Compose's name of the stack; empty for the file's own
     profiles: tuple[str, ...]
     environment: Mapping[str, str]
 
     def command(self, *arguments: str) -> list[str]:
         profiles = [part for name in self.profiles for part in ("--profile", name)]
-        return [*self.engine.compose, "--file", str(self.file), *profiles, *arguments]
+        name = ["--project-name", self.project] if self.project else []
+        return [*self.engine.compose, *name, "--file", str(self.file), *profiles, *arguments]
 
     def run(self, *arguments: str, quiet: bool = True) -> str:
         """What `compose ARGUMENTS` prints. Raises SnnFusionError with what it said if it fails."""

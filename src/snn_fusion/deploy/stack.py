@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 import socket
 import subprocess
@@ -23,13 +24,15 @@ GB = 10**9
 MEMORY = {"": 4 * GB, "pipeline": 8 * GB, "celery": 4 * GB, "monitoring": 2 * GB, "logging": 6 * GB}
 DISK = {"": 8 * GB, "pipeline": 14 * GB}  # for images and volumes of a new stack
 HEALTHY_S = 600.0
+PROJECT = "SNN_FUSION_PROJECT"  # environment variable: several stacks on one engine, each with a state and a subnet
 
 
 def stack(options: Options, engine: Engine | None = None) -> Stack:
     """Compose for this stack, as it is or would be started."""
     file = project_root() / "docker" / "compose.yaml"
     tag = images.tag()
-    return Stack(engine or find(), file, tag, options.profiles, options.environment(state_folder(), tag))
+    project = os.environ.get(PROJECT, "")
+    return Stack(engine or find(), file, tag, project, options.profiles, options.environment(state_folder(), tag))
 
 
 def up(options: Options, given: tuple[Path, Path] | None, console: Console) -> dict[str, Any]:
@@ -40,7 +43,7 @@ def up(options: Options, given: tuple[Path, Path] | None, console: Console) -> d
     """
     engine, state = find(), state_folder()
     running = stack(options, engine)
-    _check_room(engine, options, running)
+    check_room(engine, options, running)
     secrets = state / "secrets"
     certificate.check(secrets, options.host, given)
     made = secret_files.make(secrets)
@@ -71,7 +74,7 @@ def down(options: Options, volumes: bool) -> None:
     everything.run("down", *(["--volumes"] if volumes else []))
 
 
-def _check_room(engine: Engine, options: Options, running: Stack) -> None:
+def check_room(engine: Engine, options: Options, running: Stack) -> None:
     """Raises BadInput."""
     memory = sum(MEMORY.get(name, 0) for name in ("", *options.profiles))
     if engine.memory < memory:
