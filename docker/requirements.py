@@ -15,24 +15,41 @@ TRACES = ("opentelemetry-exporter-otlp-proto-http", "opentelemetry-sdk")
 # mlflow-skinny is MLflow's client without its server; BentoML is not in the service's path.
 SERVICE = (*(name for name in DIRECT if name != "bentoml"), *TRACES, "mlflow-skinny")
 
+MLFLOW = ("prometheus-flask-exporter", "psycopg2-binary")
+
 
 def project() -> list[str]:
     """The names of the dependencies in pyproject.toml."""
     import tomllib
 
     listed = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
-    return [re.split(r"[\[<>=~! ]", one)[0] for one in listed]
+    return [_name(one) for one in listed]
+
+
+def beyond() -> list[str]:
+    """The names in production.in."""
+    lines = (ROOT / "docker" / "production.in").read_text().splitlines()
+    return [_name(one) for one in lines if not one.startswith("#")]
+
+
+def _name(requirement: str) -> str:
+    return re.split(r"[\[<>=~! ]", requirement)[0]
 
 
 def requirements(image: str) -> str:
     """Locked entries with hashes; all but torch, which comes from an index of its own. Raises BadInput, KeyError."""
-    lock, production = ROOT / "requirements.lock", (ROOT / "docker" / "production.lock").read_text()
-    direct = {"service": list(SERVICE), "mlflow": ["mlflow"], "pipeline": project()}[image]
+    lock, production = ROOT / "requirements.lock", ROOT / "docker" / "production.lock"
     if image == "service":
-        return needed(lock, direct)
-    if image == "mlflow":
-        production = "".join(re.findall(r"(?ms)^psycopg2-binary==.*?(?=^[a-z]|\Z)", production))
-    return needed(lock, direct) + production
+        return needed(lock, SERVICE)
+    direct = ["mlflow", *MLFLOW] if image == "mlflow" else [*project(), *beyond()]
+    more = _entries(production)
+    own = more if image == "pipeline" else {name: more[name] for name in MLFLOW}
+    return needed(lock, [name for name in direct if name not in more]) + "".join(own.values())
+
+
+def _entries(lock: Path) -> dict[str, str]:
+    blocks = re.split(r"(?m)^(?=[a-z0-9])", lock.read_text())
+    return {block.partition("==")[0]: block for block in blocks if "==" in block}
 
 
 if __name__ == "__main__":

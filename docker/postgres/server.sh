@@ -30,8 +30,10 @@ SELECT format('REVOKE CONNECT ON DATABASE %I FROM PUBLIC', :'role') \gexec
 SQL
 done
 psql --quiet --no-psqlrc --set ON_ERROR_STOP=1 --host "$socket" --username postgres \
-    --set password="$(secret postgres)" postgres <<'SQL'
+    --set password="$(secret postgres)" --set monitor="$(secret monitor)" postgres <<'SQL'
 ALTER ROLE postgres PASSWORD :'password';
+SELECT 'CREATE ROLE monitor LOGIN IN ROLE pg_monitor' WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'monitor') \gexec
+ALTER ROLE monitor PASSWORD :'monitor';
 SQL
 pg_ctl --pgdata "$PGDATA" --wait --silent --mode fast stop
 exec postgres -D "$PGDATA" -c config_file=/opt/snn-fusion/docker/postgres/postgresql.conf -c unix_socket_directories=/tmp "$@"

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from snn_fusion import cli_deploy, cli_keys, cli_serving, cli_targets, cli_versions
+from snn_fusion import cli_deploy, cli_keys, cli_serving, cli_targets, cli_versions, cli_watch
 from snn_fusion.cli_common import Json, ParamsFile, read_params, run_stage, show
 from snn_fusion.errors import SnnFusionError
 from snn_fusion.libraries import settle
@@ -187,6 +187,7 @@ app.command("benchmark")(cli_targets.benchmark)
 app.command("compare")(cli_targets.compare)
 app.command("keys")(cli_keys.keys)
 app.command("token")(cli_keys.token)
+app.command("exporter")(cli_watch.exporter)
 app.command("up")(cli_deploy.up)
 app.command("down")(cli_deploy.down)
 app.command("serve")(cli_serving.serve)

@@ -11,6 +11,7 @@ import pytest
 
 from snn_fusion.deploy import certificate, secret_files, site
 from snn_fusion.deploy.options import Options
+from snn_fusion.deploy.rollout.live import Live
 from snn_fusion.errors import BadInput
 from snn_fusion.serving.keys import read_keys, read_signing_key
 
@@ -105,12 +106,12 @@ def test_a_given_certificate_takes_the_place_of_the_self_signed_one(secrets: Pat
     assert (secrets / "tls.crt").read_bytes() == (other / "tls.crt").read_bytes()
 
 
-def test_nginx_gets_each_replica_and_leaves_out_one_without_weight(tmp_path: Path) -> None:
+def test_nginx_gets_each_replica_and_leaves_out_one_that_is_replaced(tmp_path: Path) -> None:
     site.write(tmp_path, Options(metrics_from=("10.0.0.0/8",), trusted_proxies=("192.0.2.1/32",), https_port=8443))
     both = (tmp_path / "upstream.conf").read_text()
-    assert "172.31.240.11:8080 weight=1 max_fails=1" in both and "172.31.240.12:8080" in both
+    assert "172.31.240.11:8080 max_fails=1" in both and "172.31.240.12:8080" in both
     assert (tmp_path / "metrics.conf").read_text() == "allow 10.0.0.0/8;\n"
     assert "set_real_ip_from 192.0.2.1/32;" in (tmp_path / "site.conf").read_text()
-    site.write(tmp_path, Options(), {"app-1": 0, "app-2": 1})
+    site.write(tmp_path, Options(), Live(out=("app-1",)))
     assert "172.31.240.11" not in (tmp_path / "upstream.conf").read_text()
     assert "real_ip" not in (tmp_path / "site.conf").read_text()

@@ -1,4 +1,4 @@
-"""A service that follows the registry: it starts before there is a champion, and answers with each new one by itself."""
+"""A service that follows the registry: it starts before there is a champion, and answers with each new one."""
 
 from __future__ import annotations
 

@@ -21,7 +21,17 @@ from snn_fusion.workspace import file_digest, git_commit, project_root
 
 # All that an image may be made of, as .dockerignore lets it through.
 SOURCES = ("dags", "docker", "scripts", "src", "toolchains")
-FILES = ("LICENSE", "README.md", "dvc-options.yaml", "dvc.yaml", "params.yaml", "pyproject.toml", "requirements.lock")
+FILES = (
+    ".dvc/config",
+    ".dvcignore",
+    "LICENSE",
+    "README.md",
+    "dvc-options.yaml",
+    "dvc.yaml",
+    "params.yaml",
+    "pyproject.toml",
+    "requirements.lock",
+)
 LEFT_OUT = {".venv", "__pycache__", "state", "wheels"}
 CORE = ("service", "mlflow", "postgres", "redis", "nginx")
 OF_PROFILE = {

@@ -19,7 +19,7 @@ from snn_fusion.serving.keys import make_key
 from snn_fusion.workspace import disk_errors
 
 LEAST = 16  # characters of a password that somebody brought along
-ROLES = ("postgres", "airflow", "mlflow", "optuna")
+ROLES = ("postgres", "airflow", "mlflow", "optuna", "monitor")
 KID = "stack"
 ROOT_USER = 10001  # who the containers run as where root makes the stack
 
@@ -69,13 +69,17 @@ def _make(folder: Path) -> list[str]:
     redis, broker = (_required(folder / f"{name}.conf") for name in ("redis", "broker"))
     file("redis_url", f"redis://:{redis}@redis:6379/0")
     file("broker_url", f"redis://:{broker}@broker:6379/0")
-    airflow, mlflow, optuna = ((folder / f"postgres_{role}").read_text().strip() for role in ROLES[1:])
+    exporter = {f"redis://{name}:6379": word for name, word in (("redis", redis), ("broker", broker))}
+    file("redis_exporter.json", json.dumps(exporter))
+    airflow, mlflow, optuna = ((folder / f"postgres_{role}").read_text().strip() for role in ROLES[1:4])
     file("pgpass_airflow", f"*:*:airflow:airflow:{airflow}\n*:*:optuna:optuna:{optuna}\n*:*:mlflow:mlflow:{mlflow}\n")
     file("pgpass_mlflow", f"*:*:mlflow:mlflow:{mlflow}\n")
     file("metrics_token", _password())
     file("backup_password", _password())
     file("airflow_jwt", _password())
     file("airflow_fernet", base64.urlsafe_b64encode(secrets.token_bytes(32)).decode())
+    for name in ("smtp_password", "webhook_token", "chat_url"):
+        file(f"alert_{name}", "unset\n")  # docker/monitoring/README.md: whoever shall hear of alerts is set there
     admin = file("admin_password", _password())
     file("airflow_passwords.json", json.dumps({"admin": admin}))
     file("htpasswd", f"admin:{_salted(admin)}\n")

@@ -1,24 +1,27 @@
-"""What nginx reads of this installation: replicas and their weights, limits, who may read metrics."""
+"""What nginx reads of this installation: replicas, the canary's share, limits, who may read metrics."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
 from pathlib import Path
 
 from snn_fusion.deploy.options import Options
+from snn_fusion.deploy.rollout.live import Live
 from snn_fusion.workspace import disk_errors, write_atomic
 
 PORT = 8080
-ADDRESS = {"app-1": 11, "app-2": 12}  # the last number of each replica's address, as compose.yaml gives it
+# The last number of each replica's address, as compose.yaml gives it.
+ADDRESS = {"app-1": 11, "app-2": 12, "app-3": 13, "app-4": 14}
 
 
-def write(folder: Path, options: Options, replicas: Mapping[str, int] | None = None) -> None:
-    """Write the files of `folder`. `replicas`: services and their weights; all replicas alike unless given."""
+def write(folder: Path, options: Options, live: Live | None = None) -> None:
+    """Write the files of `folder`. `live`: which replicas answer; as the last update left them unless given."""
+    found = live or Live.load(folder.parent)
     with disk_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
         folder.chmod(0o755)
         for name, content in {
-            "upstream.conf": upstream(options.subnet, replicas or dict.fromkeys(ADDRESS, 1)),
+            "upstream.conf": upstream(options.subnet, found),
             "site.conf": site(options),
             "metrics.conf": "".join(f"allow {network};\n" for network in options.metrics_from),
         }.items():
@@ -26,16 +29,41 @@ def write(folder: Path, options: Options, replicas: Mapping[str, int] | None = N
             if not path.exists() or path.read_text() != content:
                 write_atomic(path, content)
             path.chmod(0o644)
+    _write_targets(folder.parent / "prometheus", options, found)
 
 
-def upstream(subnet: str, replicas: Mapping[str, int]) -> str:
-    """A replica that fails once is left alone for 2 s; the other one is asked meanwhile."""
-    servers = "".join(
-        f"    server {subnet}.{ADDRESS[name]}:{PORT} weight={weight} max_fails=1 fail_timeout=2s;  # {name}\n"
-        for name, weight in replicas.items()
-        if weight
+def _write_targets(folder: Path, options: Options, live: Live) -> None:
+    """What Prometheus asks that is not always there: the replicas, and the broker of Celery."""
+    broker = ["broker:6379"] if "celery" in options.profiles else []
+    replicas = [f"{name}:{PORT}" for name in (*live.serving, *live.canary)]
+    with disk_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        folder.chmod(0o755)
+        for name, targets in (("app.yml", replicas), ("broker.yml", broker)):
+            write_atomic(folder / name, json.dumps([{"targets": targets}]) + "\n")  # JSON is YAML
+            (folder / name).chmod(0o644)
+
+
+def upstream(subnet: str, live: Live) -> str:
+    """A replica that fails once is left alone for 2 s; another one is asked meanwhile.
+
+    `$canary` is 1 for the canary's share of the requests. Where the canary fails, an active replica is asked.
+    """
+    active, canary = (_servers(subnet, names) for names in (live.serving, live.canary))
+    backup = _servers(subnet, live.serving, " backup" if live.canary else "")
+    share = f"    {100 * live.share:g}% 1;\n" if live.canary else ""
+    return (
+        f"upstream service {{\n    zone service 128k;\n    least_conn;\n{active}    keepalive 64;\n}}\n"
+        f"upstream canary {{\n    zone canary 128k;\n    least_conn;\n{canary}{backup}    keepalive 64;\n}}\n"
+        f"split_clients $correlation $canary {{\n{share}    * 0;\n}}\n"
     )
-    return f"upstream service {{\n    zone service 128k;\n    least_conn;\n{servers}    keepalive 64;\n}}\n"
+
+
+def _servers(subnet: str, replicas: tuple[str, ...], kind: str = "") -> str:
+    return "".join(
+        f"    server {subnet}.{ADDRESS[name]}:{PORT} max_fails=1 fail_timeout=2s{kind};  # {name}\n"
+        for name in replicas
+    )
 
 
 def site(options: Options) -> str:

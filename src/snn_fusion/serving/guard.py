@@ -188,6 +188,8 @@ class _Passing:
 
     def write(self) -> None:
         service = self._service
+        if service and self.identity.known:
+            service.metrics.seen(self.identity.subject)
         fields = {
             "method": self.scope.get("method", "WS"),
             "route": self.route,  # not the path, in which anything may stand

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ from prometheus_client.registry import Collector
 from starlette.requests import Request
 from starlette.responses import Response
 
+from snn_fusion.control_group import memory
 from snn_fusion.registry.rates import input_rates, layer_rates
 from snn_fusion.registry.versions import CHAMPION
 from snn_fusion.serving.model import Model
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
 SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 SIZES = (1, 2, 4, 8, 16, 32, 64)
 RATES = (0.005, 0.01, 0.02, 0.03, 0.04, 0.06, 0.08, 0.1, 0.12, 0.15, 0.2, 0.3, 0.5)
+ACTIVE_S = 3600.0  # so long who asked counts as active
+MOST_SUBJECTS = 100_000
 SHARES = (0.2, 0.4, 0.6, 0.8, 1.0)
 
 
@@ -53,6 +57,7 @@ class Metrics:
         self.predicted = counter("predicted", "Answers that were computed, by class", "role", "label")
         self.compared = counter("canary_compared", "Answers of challenger and champion to one recording", "agree")
         self.failed = counter("challenger_failures", "Requests that the champion answered, for the challenger failed")
+        self._subjects: dict[str, float] = {}  # when each last asked, the longest ago first
         self.streams = counter("streams", "Streams by how they ended: answered, refused, left or failed", "end")
         for end in ("answered", "refused", "left", "failed"):
             self.streams.labels(end)
@@ -60,6 +65,20 @@ class Metrics:
             self.degraded.labels(how)
         for result in ("hit", "miss", "failed"):
             self.cache.labels(result)
+
+    def seen(self, subject: str) -> None:
+        """Somebody with a token asked."""
+        self._subjects.pop(subject, None)
+        self._subjects[subject] = time.monotonic()
+        while len(self._subjects) > MOST_SUBJECTS:
+            del self._subjects[next(iter(self._subjects))]
+
+    def subjects(self) -> int:
+        """How many asked in the last hour."""
+        since = time.monotonic() - ACTIVE_S
+        while self._subjects and next(iter(self._subjects.values())) < since:
+            del self._subjects[next(iter(self._subjects))]
+        return len(self._subjects)
 
     def worked(self, waited: list[float]) -> None:
         """A thread has done a micro-batch; seconds that each piece of work waited."""
@@ -111,6 +130,12 @@ class State(Collector):
             {(role, one.version, one.graph.digest[:12], one.arithmetic): 1 for role, one in models.items()},
             ("role", "version", "digest", "arithmetic"),
         )
+        if found := memory():
+            used, limit = found
+            yield _gauge("memory_bytes", "Memory of the container, without cache that can be given back", {(): used})
+            yield _gauge("memory_limit_bytes", "Memory that the container may have", {(): limit})
+        text = "Identities that asked in the last hour, of this replica"
+        yield _gauge("subjects_active", text, {(): service.metrics.subjects()})
         text = "When the model was loaded, Unix time"
         yield _gauge("model_loaded_timestamp_seconds", text, {(CHAMPION,): service.loaded_at}, ("role",))
         if service.follow is not None:

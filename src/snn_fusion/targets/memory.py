@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-import contextlib
-from pathlib import Path
-
 import psutil
 
+from snn_fusion.control_group import memory
 from snn_fusion.errors import BadInput
 
 A_SYNAPSE = 200  # bytes: parameter in 64 bits, sparse rows before and after its neuron's gain, chip's numbers
 SMALL = 256 << 20  # bytes that are not asked about
-GROUP = Path("/sys/fs/cgroup")
 
 
 def available() -> int:
     """Bytes that this process may still take: what the machine has left, and what its control group has."""
     found = int(psutil.virtual_memory().available)
-    for limit, used in (
-        ("memory.max", "memory.current"),
-        ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"),
-    ):
-        with contextlib.suppress(OSError, ValueError):  # no such group, or "max"
-            found = min(found, int((GROUP / limit).read_text()) - int((GROUP / used).read_text()))
+    if group := memory():
+        used, limit = group
+        found = min(found, limit - used)
     return found
 
 

@@ -1,0 +1,210 @@
+"""Predictions through nginx while something happens to the stack: how many fail, how long the slowest take, how long
+the longest silence is. `make bench ARGS="--only failover"`, on a running stack (`make up`) with a champion.
+
+Sixteen clients on connections that they keep, over TLS, each with a token of its own, each waiting for its answer
+before it asks again. No recording comes twice, so that every answer is computed. An answer counts if it is a 200 and
+has the label that the same recording had before anything happened.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import uvloop
+from engine.machine import describe
+from engine.report import markdown
+from failover_load import CLIENTS, Client, Load, Wanted, load
+from section import RESULTS, replace, show
+
+from snn_fusion.deploy import stack as stacks
+from snn_fusion.deploy.engine import Stack
+from snn_fusion.deploy.options import Options, state_folder
+from snn_fusion.deploy.rollout.fleet import DockerFleet
+from snn_fusion.deploy.rollout.live import Live
+from snn_fusion.serving.tokens import Role, issue
+
+BEGIN, END = '<!-- failover: make bench ARGS="--only failover --write" -->', "<!-- /failover -->"
+DEPLOY = [str(Path(sys.executable).with_name("snn-fusion")), "deploy"]
+SETTLE_S = 5.0  # of load before something happens
+AWAY_S = 20.0  # for which what is stopped stays away
+GONE = "replica killed"  # one of the replicas is gone meanwhile
+HEAD = ["while", "predictions", "failed", "sent again", "a second", "p50, ms", "p99, ms", "p99 meanwhile", "gap, s"]
+
+
+@dataclass(frozen=True)
+class Happening:
+    """The stack, and how updates are watched in this run."""
+
+    stack: Stack
+    live: Live
+    watch_s: float
+
+    def docker(self, *arguments: str) -> None:
+        self.stack.engine.run(*arguments)
+
+    def named(self, service: str) -> str:
+        return f"{self.stack.project or 'snn-fusion'}-{service}-1"
+
+    def healthy(self, service: str) -> None:
+        """Wait until it is. Raises TimeoutError."""
+        until = time.monotonic() + 180
+        while time.monotonic() < until:
+            one = self.stack.containers().get(service, {})
+            if one.get("State") == "running" and one.get("Health") in ("healthy", ""):
+                return
+            time.sleep(1)
+        raise TimeoutError(f"{service} is not healthy again after 180 s")
+
+    def away(self, service: str, how: str, seconds: float) -> None:
+        """End a container, and start it again after a while."""
+        self.docker(how, self.named(service))
+        time.sleep(seconds)
+        self.docker("start", self.named(service))
+        self.healthy(service)
+
+    def restarted(self, service: str) -> None:
+        self.docker("restart", self.named(service))
+        self.healthy(service)
+
+    def reloaded(self) -> None:
+        """Ten times, a second apart."""
+        for _ in range(10):
+            self.docker("exec", self.named("nginx"), "nginx", "-c", "/etc/nginx/snn-fusion/nginx.conf", "-s", "reload")
+            time.sleep(1)
+
+    def update(self, way: str, *options: str) -> None:
+        """To the image that runs already: a replica starts as slowly with an old one as with a new one."""
+        image = self.stack.engine.run("inspect", "--format", "{{.Image}}", self.named(self.live.active[0])).strip()
+        name = f"snn-fusion/service:id-{image.removeprefix('sha256:')[:12]}"
+        self.docker("tag", image, name)
+        command = [*DEPLOY, way, "--image", name, "--watch", str(self.watch_s), *options]
+        done = subprocess.run(command, capture_output=True, text=True)
+        sys.stderr.write(done.stderr)
+        if done.returncode:
+            raise RuntimeError(f"deploy {way} ended with {done.returncode}")
+
+
+EVENTS: dict[str, Callable[[Happening], None]] = {
+    "nothing": lambda one: time.sleep(AWAY_S),
+    GONE: lambda one: one.away(one.live.active[0], "kill", AWAY_S),
+    "rolling": lambda one: one.update("rolling"),
+    "blue-green": lambda one: one.update("blue-green"),
+    "canary": lambda one: one.update("canary", "--trial", str(one.watch_s)),
+    "nginx reload": lambda one: one.reloaded(),
+    "Redis restart": lambda one: one.restarted("redis"),
+    "Postgres restart": lambda one: one.restarted("postgres"),
+    "MLflow down": lambda one: one.away("mlflow", "stop", AWAY_S),
+}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One event: the load, and from when to when (seconds of its clock) it happened."""
+
+    event: str
+    load: Load
+    since: float
+    until: float
+
+    def meanwhile(self, percentile: float) -> float:
+        """Of what was answered while it happened, ms."""
+        inside = [took for at, took in self.load.answered if self.since <= at <= self.until]
+        return 1000 * float(np.percentile(inside, percentile)) if inside else float("nan")
+
+    def cells(self) -> list[str]:
+        one = self.load
+        figures = [f"{one.ms(50):.0f}", f"{one.ms(99):.0f}", f"{self.meanwhile(99):.0f}", f"{one.gap:.2f}"]
+        failed = sum(one.failed.values())
+        return [self.event, f"{one.count:,}", str(failed), str(one.resent), f"{one.rate:.0f}", *figures]
+
+    @property
+    def good(self) -> bool:
+        """As the goals are: nothing fails, p99 under 100 ms, or under 1 s while a replica is gone; silent under 5 s."""
+        slowest = 1000 if self.event in (GONE, "rolling") else 100
+        return not self.load.failed and self.load.ms(99) < slowest and self.load.gap < 5
+
+
+def measure(event: str, happening: Happening, client: Client, wanted: Wanted, count: int, rate: float) -> Row:
+    """At least `count` predictions, and as many as come until the event is over. Raises whatever the event raises."""
+    over, times, failed = threading.Event(), [0.0, 0.0], list[BaseException]()
+
+    def work() -> None:
+        time.sleep(SETTLE_S)
+        times[0] = time.perf_counter()
+        try:
+            EVENTS[event](happening)
+        except BaseException as error:
+            failed.append(error)
+        times[1] = time.perf_counter()
+        over.set()
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    found = uvloop.run(load(client, wanted, count, rate, over))
+    thread.join()
+    if failed:
+        raise failed[0]
+    return Row(event, found, *times)
+
+
+def prepared(fleet: DockerFleet, live: Live, options: Options, state: Path) -> tuple[Client, Wanted]:
+    """Clients with tokens, and sounds with the labels that they have now."""
+    recordings = fleet.recordings(live.active[0])
+    sounds = [one["audio"] for one in recordings.bodies if set(one) == {"audio"}]
+    sounds = sounds or [one["audio"] for one in recordings.bodies if "audio" in one]
+    key = state / "secrets" / "stack.private.json"
+    made = [issue(key, f"load-{i}", Role.PREDICTOR, 12, "snn-fusion", "snn-fusion") for i in range(CLIENTS)]
+    trusted = state / "secrets" / "tls.crt"
+    client = Client(options.host, options.https_port, trusted, tuple(one.token for one in made))
+    return client, uvloop.run(Wanted.asked(client, sounds))
+
+
+def section(rows: Sequence[Row], rate: float) -> str:
+    pace = f"at {rate:g} requests a second" if rate else "as fast as answers come"
+    return (
+        "## Predictions while something happens\n\n"
+        '    make bench ARGS="--only failover --write"\n\n'
+        f"{CLIENTS} clients that each wait for their answer, {pace}; TLS, a token each, connections that are kept; one "
+        "sound of a\nperson a request, none of them twice. Clients, proxy, replicas and databases share one machine: "
+        f"{describe()}.\n\n{markdown(HEAD, [row.cells() for row in rows], lambda i: i > 0)}\n\n"
+        "*Sent again*: the connection was closed before a byte of the answer had come; the client opened another one."
+        "\n*Meanwhile*: p99 of what was answered while it happened. *Gap*: the longest time without any answer."
+    )
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="failover", description=__doc__)
+    parser.add_argument("--predictions", type=int, default=50_000, help="of each event, at least (50,000)")
+    parser.add_argument("--rate", type=float, default=0, help="requests a second of all clients; 0: as many as can be")
+    parser.add_argument("--watch", type=float, default=60, help="seconds for which an update is watched (60)")
+    parser.add_argument("--event", action="append", choices=list(EVENTS), help="only these; may come again")
+    parser.add_argument("--write", action="store_true", help="write docs/results.md's section")
+    asked = parser.parse_args()
+    state = state_folder()
+    options = Options.load(state)
+    rows = []
+    for event in asked.event or EVENTS:
+        live = Live.load(state)
+        stack = live.applied(stacks.stack(options))
+        client, wanted = prepared(DockerFleet(stack, options, state), live, options, state)
+        happening = Happening(stack, live, asked.watch)
+        rows.append(measure(event, happening, client, wanted, asked.predictions, asked.rate))
+        for why, count in rows[-1].load.failed.items():
+            sys.stderr.write(f"{event}: {count} times {why}\n")
+        show(HEAD, [rows[-1].cells()])
+    show(HEAD, [row.cells() for row in rows])
+    if asked.write:
+        replace(RESULTS, BEGIN, END, section(rows, asked.rate))
+    return 0 if all(row.good for row in rows) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

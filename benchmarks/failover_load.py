@@ -1,0 +1,169 @@
+"""Clients that ask over TLS connections which they keep, in one process and light enough not to be what is measured."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+import threading
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+
+CLIENTS = 16
+ANSWER_S = 35.0  # longer than nginx waits
+CLOSED = (ConnectionError, asyncio.IncompleteReadError, ssl.SSLError, BrokenPipeError)
+
+
+@dataclass(frozen=True)
+class Client:
+    """Where to, trusting this certificate, and one token for each connection."""
+
+    host: str
+    port: int
+    trusted: Path
+    tokens: tuple[str, ...]
+
+    async def connection(self, trust: ssl.SSLContext) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        return await asyncio.open_connection("127.0.0.1", self.port, ssl=trust, server_hostname=self.host)
+
+    def head(self, number: int, length: int) -> bytes:
+        return (
+            f"POST /v1/predict HTTP/1.1\r\nHost: {self.host}\r\nContent-Type: application/msgpack\r\n"
+            f"Authorization: Bearer {self.tokens[number]}\r\nContent-Length: {length}\r\n\r\n"
+        ).encode()
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Sounds as request bodies that differ in their last four bytes, and the label that each must be answered with."""
+
+    bodies: tuple[bytes, ...]
+    labels: tuple[bytes, ...]
+
+    @classmethod
+    async def asked(cls, client: Client, sounds: Sequence[Any]) -> Wanted:
+        """With the labels that the service gives now. Raises RuntimeError if it gives none."""
+        bodies, labels, trust = [], [], context(client)
+        reader, writer = await client.connection(trust)
+        for sound in sounds:
+            samples = np.append(np.array(sound["samples"], "<f4"), np.float32(0))
+            body = msgspec.msgpack.encode({"audio": {"rate": sound["rate"], "samples": samples.tobytes()}})
+            status, content, _ = await exchange(reader, writer, client.head(0, len(body)), body)
+            if status != 200:
+                raise RuntimeError(f"no answer to begin with: {status} {content[:300]!r}")
+            bodies.append(body[:-4])
+            labels.append(b'"label":' + msgspec.json.encode(msgspec.json.decode(content)["label"]) + b",")
+        writer.close()
+        return cls(tuple(bodies), tuple(labels))
+
+    def body(self, turn: int) -> bytes:
+        """Of a sample that cannot be heard: no two turns have the same."""
+        return self.bodies[turn % len(self.bodies)] + np.float32((turn + 1) * 1e-9).tobytes()
+
+    def right(self, turn: int, content: bytes) -> bool:
+        return self.labels[turn % len(self.labels)] in content
+
+
+@dataclass
+class Load:
+    """When each right answer came (time.perf_counter) and how long it took, in seconds; what failed, by why."""
+
+    answered: list[tuple[float, float]] = field(default_factory=list)
+    failed: Counter[str] = field(default_factory=Counter)
+    resent: int = 0
+    seconds: float = 0.0
+
+    @property
+    def count(self) -> int:
+        return len(self.answered) + sum(self.failed.values())
+
+    @property
+    def rate(self) -> float:
+        return self.count / self.seconds
+
+    @property
+    def gap(self) -> float:
+        """The longest time without any right answer, s."""
+        times = sorted(at for at, _ in self.answered)
+        return max((later - one for one, later in pairwise(times)), default=self.seconds)
+
+    def ms(self, percentile: float) -> float:
+        return 1000 * float(np.percentile([took for _, took in self.answered], percentile))
+
+
+def context(client: Client) -> ssl.SSLContext:
+    return ssl.create_default_context(cafile=str(client.trusted))
+
+
+async def load(client: Client, wanted: Wanted, count: int, rate: float, over: threading.Event) -> Load:
+    """At least `count` requests, and on until `over` is set; `rate` a second of all clients, 0: as fast as can be."""
+    found, trust, began = Load(), context(client), time.perf_counter()
+    salt = int(time.time()) % 1_000_000 * 1000  # the cache may remember an earlier run's
+    turns = iter(range(10**9))
+
+    async def work(number: int) -> None:
+        connection = None
+        for turn in turns:
+            if turn >= count and over.is_set():
+                break
+            if rate:
+                await asyncio.sleep(max(0.0, began + turn / rate - time.perf_counter()))
+            since = time.perf_counter()
+            why, connection = await _ask(client, trust, wanted, number, salt + turn, connection, found)
+            ended = time.perf_counter()
+            if why:
+                found.failed[why] += 1
+            else:
+                found.answered.append((ended, ended - since))
+
+    await asyncio.gather(*(work(number) for number in range(CLIENTS)))
+    found.seconds = time.perf_counter() - began
+    return found
+
+
+Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter] | None
+
+
+async def _ask(
+    client: Client, trust: ssl.SSLContext, wanted: Wanted, number: int, turn: int, connection: Connection, found: Load
+) -> tuple[str, Connection]:
+    """Why there was no right answer, if so, and the connection if it can be used again."""
+    body = wanted.body(turn)
+    head = client.head(number, len(body))
+    kept = connection is not None
+    while True:
+        try:
+            async with asyncio.timeout(ANSWER_S):
+                reader, writer = connection or await client.connection(trust)
+                status, content, keeps = await exchange(reader, writer, head, body)
+        except CLOSED as error:
+            if kept and not getattr(error, "partial", b""):  # as browsers and curl do (RFC 9112, 9.3.1)
+                kept, connection = False, None
+                found.resent += 1
+                continue
+            return type(error).__name__, None
+        except (OSError, TimeoutError) as error:
+            return type(error).__name__, None
+        if not keeps:
+            writer.close()
+        again = (reader, writer) if keeps else None
+        if status != 200:
+            return f"{status} {content[:160].decode(errors='replace')}", again
+        return ("" if wanted.right(turn, content) else "another label"), again
+
+
+async def exchange(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, head: bytes, body: bytes
+) -> tuple[int, bytes, bool]:
+    """Status, content, and whether the connection is kept."""
+    writer.write(head + body)
+    lines = (await reader.readuntil(b"\r\n\r\n")).lower().split(b"\r\n")
+    length = next(int(line.partition(b":")[2]) for line in lines if line.startswith(b"content-length:"))
+    return int(lines[0].split()[1]), await reader.readexactly(length), b"connection: close" not in lines
