@@ -1,6 +1,6 @@
 # Every target sets up what it needs: `make demo` and `make test` work from a fresh clone.
 .DEFAULT_GOAL := help
-.PHONY: help setup toolchains tools demo ui serve up down test test-all test-k8s nightly lint bench clean-workspace
+.PHONY: help setup toolchains tools demo ui serve up down test test-all test-deploy test-k8s nightly lint bench clean-workspace
 MAKEFLAGS += --no-print-directory
 
 fits = import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))
@@ -45,6 +45,9 @@ test: toolchains tools ## run the tests but for the slowest (a part of them: mak
 
 test-all: toolchains tools ## run all tests, as CI does
 	@$(BIN)/pytest -n 2 --dist loadgroup $(TESTS)
+
+test-deploy: setup ## build the images and try the stack on a real Docker engine; on Debian root needs none installed
+	@scripts/docker_engine.sh $(BIN)/pytest tests/docker
 
 test-k8s: tools ## try k8s/ in the cluster that KUBECONFIG names; skipped without
 	@$(BIN)/pytest tests/k8s

@@ -36,3 +36,5 @@ find .venv -name '*.a' -delete
 for library in "$packages"/torch/lib/libtorch_*.so "$packages"/llvmlite/binding/libllvmlite.so; do
     [ ! -e "$library" ] || strip --strip-unneeded "$library"
 done
+# Bytecode, which no container can write at run time. The service's image, which has to be small, gets only what it imports.
+[ "$what" = service ] || python3 -m compileall -q -j 0 .venv/lib toolchains/*/.venv/lib >/dev/null || true

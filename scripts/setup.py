@@ -19,6 +19,9 @@ PYTHON = VENV / "bin" / "python"
 STAMP = VENV / "setup.digest"
 LOCK = ROOT / "requirements.lock"
 UV = "uv==0.13.9"
+# Bytecode is written here, once. Otherwise the first start of each program does it, and every start where Python may
+# not write (PYTHONDONTWRITEBYTECODE, read-only disks), which doubles the time of a short command.
+PIP_INSTALL = ("pip", "install", "--quiet", "--compile-bytecode")
 TORCH = "torch==2.13.0"
 TORCH_CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 CUDA_SPACE = 10 * 10**9  # bytes: PyPI's build for Linux comes with NVIDIA's libraries
@@ -107,7 +110,7 @@ def install_torch():
     asked = f"from importlib.metadata import version; assert version('torch').split('+')[0] == '{TORCH[7:]}'"
     if succeeds(PYTHON, "-c", asked):
         return
-    with_its_own = [VENV / "bin" / "uv", "pip", "install", "--quiet", "--python", PYTHON]
+    with_its_own = [VENV / "bin" / "uv", *PIP_INSTALL, "--python", PYTHON]
     uv = [*with_its_own, "--no-deps"]
     links = [f"--find-links={folder}" for folder in pip_setting("find-links")]
     if links and succeeds(*uv, "--no-index", *links, TORCH):
@@ -133,7 +136,7 @@ def install():
     say(f"installing {count} locked packages (a minute or two the first time)")
     run(PYTHON, "-m", "pip", "install", "--quiet", UV)
     install_torch()  # first, so that nothing below can pull a CUDA build in
-    uv_install = [VENV / "bin" / "uv", "pip", "install", "--quiet", "--python", PYTHON, "--no-deps"]
+    uv_install = [VENV / "bin" / "uv", *PIP_INSTALL, "--python", PYTHON, "--no-deps"]
     run(*uv_install, *package_index(), "--require-hashes", "-r", LOCK)
     run(*uv_install, *package_index(), "--editable", ROOT)
     STAMP.write_text(digest())

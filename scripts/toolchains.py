@@ -40,7 +40,7 @@ def install(folder):
         print(notice.read_text(), flush=True)
     subprocess.run([uv, "venv", "--quiet", "--python", setup.PYTHON, venv], check=True)
     wanted = ["--require-hashes", "-r", folder / "requirements.txt"]
-    command = [uv, "pip", "install", "--quiet", "--python", venv / "bin" / "python", "--no-deps"]
+    command = [uv, *setup.PIP_INSTALL, "--python", venv / "bin" / "python", "--no-deps"]
     subprocess.run([*command, *setup.package_index(), *wanted], check=True)
     (venv / "setup.digest").write_text(digest(folder))
 

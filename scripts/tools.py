@@ -30,7 +30,7 @@ def install():
     uv = setup.VENV / "bin" / "uv"
     shutil.rmtree(VENV, ignore_errors=True)
     subprocess.run([uv, "venv", "--quiet", "--python", setup.PYTHON, VENV], check=True)
-    command = [uv, "pip", "install", "--quiet", "--python", VENV / "bin" / "python", "--no-deps"]
+    command = [uv, *setup.PIP_INSTALL, "--python", VENV / "bin" / "python", "--no-deps"]
     subprocess.run([*command, *setup.package_index(), "--require-hashes", "-r", LOCK], check=True)
     STAMP.write_text(digest())
 
