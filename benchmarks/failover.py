@@ -21,7 +21,7 @@ import numpy as np
 import uvloop
 from engine.machine import describe
 from engine.report import markdown
-from failover_load import CLIENTS, Client, Load, Wanted, load
+from failover_load import CLIENTS, Client, Expected, Load, load
 from section import RESULTS, replace, show
 
 from snn_fusion.deploy import stack as stacks
@@ -36,7 +36,18 @@ DEPLOY = [str(Path(sys.executable).with_name("snn-fusion")), "deploy"]
 SETTLE_S = 5.0  # of load before something happens
 AWAY_S = 20.0  # for which what is stopped stays away
 GONE = "replica killed"  # one of the replicas is gone meanwhile
-HEAD = ["while", "predictions", "failed", "sent again", "a second", "p50, ms", "p99, ms", "p99 meanwhile", "gap, s"]
+HEAD = [
+    "while",
+    "predictions",
+    "failed",
+    "shortened",
+    "sent again",
+    "a second",
+    "p50, ms",
+    "p99, ms",
+    "p99 meanwhile",
+    "gap, s",
+]
 
 
 @dataclass(frozen=True)
@@ -57,8 +68,8 @@ class Happening:
         """Wait until it is. Raises TimeoutError."""
         until = time.monotonic() + 180
         while time.monotonic() < until:
-            one = self.stack.containers().get(service, {})
-            if one.get("State") == "running" and one.get("Health") in ("healthy", ""):
+            container = self.stack.containers().get(service, {})
+            if container.get("State") == "running" and container.get("Health") in ("healthy", ""):
                 return
             time.sleep(1)
         raise TimeoutError(f"{service} is not healthy again after 180 s")
@@ -93,15 +104,15 @@ class Happening:
 
 
 EVENTS: dict[str, Callable[[Happening], None]] = {
-    "nothing": lambda one: time.sleep(AWAY_S),
-    GONE: lambda one: one.away(one.live.active[0], "kill", AWAY_S),
-    "rolling": lambda one: one.update("rolling"),
-    "blue-green": lambda one: one.update("blue-green"),
-    "canary": lambda one: one.update("canary", "--trial", str(one.watch_s)),
-    "nginx reload": lambda one: one.reloaded(),
-    "Redis restart": lambda one: one.restarted("redis"),
-    "Postgres restart": lambda one: one.restarted("postgres"),
-    "MLflow down": lambda one: one.away("mlflow", "stop", AWAY_S),
+    "nothing": lambda stack: time.sleep(AWAY_S),
+    GONE: lambda stack: stack.away(stack.live.active[0], "kill", AWAY_S),
+    "rolling": lambda stack: stack.update("rolling"),
+    "blue-green": lambda stack: stack.update("blue-green"),
+    "canary": lambda stack: stack.update("canary", "--trial", str(stack.watch_s)),
+    "nginx reload": lambda stack: stack.reloaded(),
+    "Redis restart": lambda stack: stack.restarted("redis"),
+    "Postgres restart": lambda stack: stack.restarted("postgres"),
+    "MLflow down": lambda stack: stack.away("mlflow", "stop", AWAY_S),
 }
 
 
@@ -120,10 +131,11 @@ class Row:
         return 1000 * float(np.percentile(inside, percentile)) if inside else float("nan")
 
     def cells(self) -> list[str]:
-        one = self.load
-        figures = [f"{one.ms(50):.0f}", f"{one.ms(99):.0f}", f"{self.meanwhile(99):.0f}", f"{one.gap:.2f}"]
-        failed = sum(one.failed.values())
-        return [self.event, f"{one.count:,}", str(failed), str(one.resent), f"{one.rate:.0f}", *figures]
+        load = self.load
+        figures = [f"{load.ms(50):.0f}", f"{load.ms(99):.0f}", f"{self.meanwhile(99):.0f}", f"{load.gap:.2f}"]
+        failed = sum(load.failed.values())
+        counts = [f"{load.count:,}", str(failed), str(load.shortened), str(load.resent)]
+        return [self.event, *counts, f"{load.rate:.0f}", *figures]
 
     @property
     def good(self) -> bool:
@@ -132,7 +144,7 @@ class Row:
         return not self.load.failed and self.load.ms(99) < slowest and self.load.gap < 5
 
 
-def measure(event: str, happening: Happening, client: Client, wanted: Wanted, count: int, rate: float) -> Row:
+def measure(event: str, happening: Happening, client: Client, expected: Expected, count: int, rate: float) -> Row:
     """At least `count` predictions, and as many as come until the event is over. Raises whatever the event raises."""
     over, times, failed = threading.Event(), [0.0, 0.0], list[BaseException]()
 
@@ -148,23 +160,23 @@ def measure(event: str, happening: Happening, client: Client, wanted: Wanted, co
 
     thread = threading.Thread(target=work)
     thread.start()
-    found = uvloop.run(load(client, wanted, count, rate, over))
+    result = uvloop.run(load(client, expected, count, rate, over))
     thread.join()
     if failed:
         raise failed[0]
-    return Row(event, found, *times)
+    return Row(event, result, *times)
 
 
-def prepared(fleet: DockerFleet, live: Live, options: Options, state: Path) -> tuple[Client, Wanted]:
+def prepared(fleet: DockerFleet, live: Live, options: Options, state: Path) -> tuple[Client, Expected]:
     """Clients with tokens, and sounds with the labels that they have now."""
     recordings = fleet.recordings(live.active[0])
-    sounds = [one["audio"] for one in recordings.bodies if set(one) == {"audio"}]
-    sounds = sounds or [one["audio"] for one in recordings.bodies if "audio" in one]
+    sounds = [body["audio"] for body in recordings.bodies if set(body) == {"audio"}]
+    sounds = sounds or [body["audio"] for body in recordings.bodies if "audio" in body]
     key = state / "secrets" / "stack.private.json"
-    made = [issue(key, f"load-{i}", Role.PREDICTOR, 12, "snn-fusion", "snn-fusion") for i in range(CLIENTS)]
+    tokens = [issue(key, f"load-{i}", Role.PREDICTOR, 12, "snn-fusion", "snn-fusion").token for i in range(CLIENTS)]
     trusted = state / "secrets" / "tls.crt"
-    client = Client(options.host, options.https_port, trusted, tuple(one.token for one in made))
-    return client, uvloop.run(Wanted.asked(client, sounds))
+    client = Client(options.host, options.https_port, trusted, tuple(tokens))
+    return client, uvloop.run(Expected.asked(client, sounds))
 
 
 def section(rows: Sequence[Row], rate: float) -> str:
@@ -175,6 +187,7 @@ def section(rows: Sequence[Row], rate: float) -> str:
         f"{CLIENTS} clients that each wait for their answer, {pace}; TLS, a token each, connections that are kept; one "
         "sound of a\nperson a request, none of them twice. Clients, proxy, replicas and databases share one machine: "
         f"{describe()}.\n\n{markdown(HEAD, [row.cells() for row in rows], lambda i: i > 0)}\n\n"
+        "*Shortened*: another label, since there was no time for all steps.\n"
         "*Sent again*: the connection was closed before a byte of the answer had come; the client opened another one."
         "\n*Meanwhile*: p99 of what was answered while it happened. *Gap*: the longest time without any answer."
     )
@@ -193,10 +206,10 @@ def main() -> int:
     rows = []
     for event in asked.event or EVENTS:
         live = Live.load(state)
-        stack = live.applied(stacks.stack(options))
-        client, wanted = prepared(DockerFleet(stack, options, state), live, options, state)
+        stack = stacks.stack(options)
+        client, expected = prepared(DockerFleet(stack, options, state), live, options, state)
         happening = Happening(stack, live, asked.watch)
-        rows.append(measure(event, happening, client, wanted, asked.predictions, asked.rate))
+        rows.append(measure(event, happening, client, expected, asked.predictions, asked.rate))
         for why, count in rows[-1].load.failed.items():
             sys.stderr.write(f"{event}: {count} times {why}\n")
         show(HEAD, [rows[-1].cells()])

@@ -41,14 +41,14 @@ class Client:
 
 
 @dataclass(frozen=True)
-class Wanted:
+class Expected:
     """Sounds as request bodies that differ in their last four bytes, and the label that each must be answered with."""
 
     bodies: tuple[bytes, ...]
     labels: tuple[bytes, ...]
 
     @classmethod
-    async def asked(cls, client: Client, sounds: Sequence[Any]) -> Wanted:
+    async def asked(cls, client: Client, sounds: Sequence[Any]) -> Expected:
         """With the labels that the service gives now. Raises RuntimeError if it gives none."""
         bodies, labels, trust = [], [], context(client)
         reader, writer = await client.connection(trust)
@@ -71,13 +71,24 @@ class Wanted:
         return self.labels[turn % len(self.labels)] in content
 
 
+def _shortened(content: bytes) -> bool:
+    """Whether there was no time for all steps; then the label may be another one."""
+    said = msgspec.json.decode(content)
+    return bool(said["steps"] < said["steps_total"])
+
+
 @dataclass
 class Load:
-    """When each right answer came (time.perf_counter) and how long it took, in seconds; what failed, by why."""
+    """When each right answer came (time.perf_counter) and how long it took, in seconds; what failed, by why.
+
+    `resent`: requests of which a connection was closed before a byte of the answer; `shortened`: answers with another
+    label after fewer than all steps, for want of time.
+    """
 
     answered: list[tuple[float, float]] = field(default_factory=list)
     failed: Counter[str] = field(default_factory=Counter)
     resent: int = 0
+    shortened: int = 0
     seconds: float = 0.0
 
     @property
@@ -102,9 +113,9 @@ def context(client: Client) -> ssl.SSLContext:
     return ssl.create_default_context(cafile=str(client.trusted))
 
 
-async def load(client: Client, wanted: Wanted, count: int, rate: float, over: threading.Event) -> Load:
+async def load(client: Client, expected: Expected, count: int, rate: float, over: threading.Event) -> Load:
     """At least `count` requests, and on until `over` is set; `rate` a second of all clients, 0: as fast as can be."""
-    found, trust, began = Load(), context(client), time.perf_counter()
+    result, trust, began = Load(), context(client), time.perf_counter()
     salt = int(time.time()) % 1_000_000 * 1000  # the cache may remember an earlier run's
     turns = iter(range(10**9))
 
@@ -116,26 +127,32 @@ async def load(client: Client, wanted: Wanted, count: int, rate: float, over: th
             if rate:
                 await asyncio.sleep(max(0.0, began + turn / rate - time.perf_counter()))
             since = time.perf_counter()
-            why, connection = await _ask(client, trust, wanted, number, salt + turn, connection, found)
+            why, connection = await _ask(client, trust, expected, number, salt + turn, connection, result)
             ended = time.perf_counter()
             if why:
-                found.failed[why] += 1
+                result.failed[why] += 1
             else:
-                found.answered.append((ended, ended - since))
+                result.answered.append((ended, ended - since))
 
     await asyncio.gather(*(work(number) for number in range(CLIENTS)))
-    found.seconds = time.perf_counter() - began
-    return found
+    result.seconds = time.perf_counter() - began
+    return result
 
 
 Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter] | None
 
 
 async def _ask(
-    client: Client, trust: ssl.SSLContext, wanted: Wanted, number: int, turn: int, connection: Connection, found: Load
+    client: Client,
+    trust: ssl.SSLContext,
+    expected: Expected,
+    number: int,
+    turn: int,
+    connection: Connection,
+    result: Load,
 ) -> tuple[str, Connection]:
     """Why there was no right answer, if so, and the connection if it can be used again."""
-    body = wanted.body(turn)
+    body = expected.body(turn)
     head = client.head(number, len(body))
     kept = connection is not None
     while True:
@@ -146,7 +163,7 @@ async def _ask(
         except CLOSED as error:
             if kept and not getattr(error, "partial", b""):  # as browsers and curl do (RFC 9112, 9.3.1)
                 kept, connection = False, None
-                found.resent += 1
+                result.resent += 1
                 continue
             return type(error).__name__, None
         except (OSError, TimeoutError) as error:
@@ -155,8 +172,22 @@ async def _ask(
             writer.close()
         again = (reader, writer) if keeps else None
         if status != 200:
-            return f"{status} {content[:160].decode(errors='replace')}", again
-        return ("" if wanted.right(turn, content) else "another label"), again
+            return _refused(status, content), again
+        if expected.right(turn, content):
+            return "", again
+        if not _shortened(content):
+            return "another label", again
+        result.shortened += 1
+        return "", again
+
+
+def _refused(status: int, content: bytes) -> str:
+    """Without what differs between requests."""
+    try:
+        error = msgspec.json.decode(content)["error"]
+        return f"{status} {error['field']}: {error['problem']}"
+    except (ValueError, KeyError, TypeError):
+        return str(status)
 
 
 async def exchange(

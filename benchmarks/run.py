@@ -1,6 +1,6 @@
 """`make bench`: the peers go into environments of their own, never into the project's.
 
-benchmarks/run.py [--only binning|encoding|engine|targets|serving] [options: --help after --only]
+benchmarks/run.py [--only binning|encoding|engine|targets|serving|claims|failover] [options: --help after --only]
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
 sys.path.insert(0, str(ROOT / "scripts"))
-from setup import TORCH, TORCH_CPU_INDEX, package_index, pip_setting  # noqa: E402
+from setup import PIP_INSTALL, TORCH, TORCH_CPU_INDEX, package_index, pip_setting  # noqa: E402
 
 UV = str(ROOT / ".venv" / "bin" / "uv")
 BINNING, PEERS = ROOT / ".venv-bench", ROOT / ".venv-peers"
@@ -29,7 +29,7 @@ def prepare(venv: Path, requirements: Path, torch: bool = False) -> Path:
         return python
     print(f"bench: making {venv.name}", flush=True)
     subprocess.run([UV, "venv", "--quiet", "--clear", "--python", sys.executable, str(venv)], check=True)
-    install = [UV, "pip", "install", "--quiet", "--python", str(python), "--no-deps"]
+    install = [UV, *PIP_INSTALL, "--python", str(python), "--no-deps"]
     if torch:
         install_torch(install)
     subprocess.run([*install, "--require-hashes", *package_index(), "-r", str(requirements)], check=True)
@@ -69,17 +69,33 @@ def serving(options: list[str]) -> int:
     return subprocess.call([sys.executable, str(HERE / "serving.py"), *options])
 
 
-PARTS = {"binning": binning, "encoding": encoding, "engine": engine, "targets": targets, "serving": serving}
+def claims(options: list[str]) -> int:
+    return subprocess.call([sys.executable, str(HERE / "claims.py"), *options])
+
+
+def failover(options: list[str]) -> int:
+    return subprocess.call([sys.executable, str(HERE / "failover.py"), *options])
+
+
+PARTS = {
+    "binning": binning,
+    "encoding": encoding,
+    "engine": engine,
+    "targets": targets,
+    "serving": serving,
+    "claims": claims,
+}
+ON_A_STACK = {"failover": failover}  # disturb a running stack, so only when asked for
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(add_help=False)
-    parser.add_argument("--only", choices=list(PARTS))
+    parser.add_argument("--only", choices=[*PARTS, *ON_A_STACK])
     asked, options = parser.parse_known_args()
     if {"-h", "--help"} & set(options) and not asked.only:
         print(__doc__)
         return 0
-    return max(PARTS[name](options) for name in ([asked.only] if asked.only else PARTS))
+    return max({**PARTS, **ON_A_STACK}[name](options) for name in ([asked.only] if asked.only else PARTS))
 
 
 if __name__ == "__main__":

@@ -51,11 +51,11 @@ class Found:
         return 1000 * float(np.percentile([one for load in loads for one in load.latencies], percentile))
 
 
-def sounds(ws: Workspace) -> list[list[float]]:
+def sounds(ws: Workspace, count: int = SOUNDS) -> list[list[float]]:
     """Real test recordings, cut or filled up with silence to one second: the plain service batches equal lengths."""
     rows = [row for row in read_manifest(ws.path("recordings", "manifest.parquet")) if row.split == "test"]
     found = []
-    for row in [row for row in rows if row.has("audio")][:SOUNDS]:
+    for row in [row for row in rows if row.has("audio")][:count]:
         signal = load(ws.path("recordings"), row.senses["audio"], "audio")
         assert isinstance(signal, Audio) and signal.rate == RATE
         second = np.zeros(RATE)

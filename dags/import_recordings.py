@@ -12,7 +12,7 @@ from airflow.sdk import Asset, Param, dag, task
 from airflow.sdk.exceptions import AirflowSkipException
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))  # wherever the DAGs are linked to
-from snn_fusion_tasks import CLI, COMMAND, DEFAULTS, MACROS, PARAMS_FILE
+from snn_fusion_tasks import CLI, COMMAND, DEFAULTS, MACROS, PARAMS_FILE, REQUEST_ID, tell_of_failure
 
 NEW_RECORDINGS = Asset("snn_fusion_recordings")  # dags/retrain.py is scheduled by it
 
@@ -22,7 +22,8 @@ NEW_RECORDINGS = Asset("snn_fusion_recordings")  # dags/retrain.py is scheduled 
     catchup=False,
     max_active_runs=1,
     description="Bring a folder of recordings in; new ones that it would use start retrain",
-    default_args=DEFAULTS,
+    # Of its tasks, not of the run: `airflow dags test` cannot call a run's where a parameter has no default.
+    default_args=DEFAULTS | {"on_failure_callback": tell_of_failure},
     user_defined_macros=MACROS,
     params={
         "folder": Param(
@@ -32,6 +33,7 @@ NEW_RECORDINGS = Asset("snn_fusion_recordings")  # dags/retrain.py is scheduled 
             description="A folder with a recordings.csv or with the layout of the public sets (docs/recordings.md)",
         ),
         "params_file": Param("params.yaml", type="string", minLength=1, title="Parameters file"),
+        "request_id": REQUEST_ID,
     },
     tags=["snn-fusion"],
     doc_md="""

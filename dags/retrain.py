@@ -11,7 +11,7 @@ from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.sdk import Asset, AssetOrTimeSchedule, CronTriggerTimetable, Param, chain, dag, task, task_group
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))  # wherever the DAGs are linked to
-from snn_fusion_tasks import CLI, COMMAND, DEFAULTS, MACROS, PARAMS_FILE, skip_unavailable
+from snn_fusion_tasks import CLI, COMMAND, DEFAULTS, MACROS, PARAMS_FILE, REQUEST_ID, skip_unavailable, tell_of_failure
 
 NIGHTLY = CronTriggerTimetable("0 2 * * *", timezone="UTC")
 NEW_RECORDINGS = Asset("snn_fusion_recordings")  # dags/import_recordings.py says when there are some
@@ -130,8 +130,10 @@ def stage(command: str, minutes: int, what: str, target: object = None, **option
             title="Leave each speaker out",
             description="Train a network without each speaker in turn, and test the chips with it (docs/targets.md)",
         ),
+        "request_id": REQUEST_ID,
     },
     default_args=DEFAULTS,
+    on_failure_callback=tell_of_failure,
     user_defined_macros=MACROS,
     tags=["snn-fusion"],
     doc_md="""

@@ -12,7 +12,7 @@ from airflow.sdk import Param, dag, task
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))  # wherever the DAGs are linked to
 import snn_fusion_tasks
-from snn_fusion_tasks import COMMAND, DEFAULTS, MACROS, PARAMS_FILE
+from snn_fusion_tasks import COMMAND, DEFAULTS, MACROS, PARAMS_FILE, REQUEST_ID, tell_of_failure
 
 CLI = f"{snn_fusion_tasks.CLI} search"
 COMMON = {"env": PARAMS_FILE | {"TRIALS": "{{ params.trials or '' }}"}, **COMMAND}
@@ -44,8 +44,10 @@ def slots(output: str) -> list[int]:
             title="Trials",
             description="How many; left empty, `search.trials` of the parameters file",
         ),
+        "request_id": REQUEST_ID,
     },
     default_args=DEFAULTS,
+    on_failure_callback=tell_of_failure,
     user_defined_macros=MACROS,
     tags=["snn-fusion"],
     doc_md="""

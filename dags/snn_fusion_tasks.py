@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import logging
 import os
+import subprocess
 from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from airflow.sdk import RetryDecision, RetryPolicy
+from airflow.sdk import Param, RetryDecision, RetryPolicy
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 CHECKOUT = Path(__file__).resolve().parent.parent
@@ -63,7 +64,18 @@ def params_file(params: Mapping[str, Any], dag_run: Any, dag: Any, triggering_as
 
 MACROS = {"params_file": params_file}
 # Parameters travel in the environment, never in the text of a command, so they cannot become code.
-PARAMS_FILE = {"PARAMS_FILE": "{{ params_file(params, dag_run, dag, triggering_asset_events) }}"}
+PARAMS_FILE = {
+    "PARAMS_FILE": "{{ params_file(params, dag_run, dag, triggering_asset_events) }}",
+    "SNN_FUSION_REQUEST_ID": "{{ params.get('request_id') or '' }}",
+    "TRACEPARENT": "{{ (ti.context_carrier or {}).get('traceparent', '') }}",  # the span of the task
+}
+REQUEST_ID = Param(
+    None,
+    type=["string", "null"],
+    pattern="^[A-Za-z0-9._-]{1,64}$",
+    title="Correlation id",
+    description="Of the request that starts this run: in the log lines of its stages and in MLflow (docs/logging.md)",
+)
 COMMAND: dict[str, Any] = {
     "append_env": True,
     "cwd": str(CHECKOUT),
@@ -80,3 +92,19 @@ def skip_unavailable(output: str) -> str:
     if why:
         raise AirflowSkipException(why)
     return output
+
+
+def tell_of_failure(context: Any) -> None:
+    """Notify people of a failed run, where that is configured. Whatever becomes of it, the run ends as it would."""
+    if not any(os.environ.get(f"SNN_FUSION_NOTIFY_{name}") for name in ("WEBHOOK", "WEBHOOK_FILE", "MAIL")):
+        return
+    dag_id, run_id = context["dag"].dag_id, context["run_id"]
+    program = os.environ.get("SNN_FUSION_CLI", ".venv/bin/snn-fusion")
+    base = os.environ.get("AIRFLOW__API__BASE_URL", "")
+    text = f"{base}/dags/{dag_id}/runs/{run_id}" if base else f"run {run_id}"
+    command = [program, "notify", "failed", "--title", f"Airflow: {dag_id} failed", "--text", text]
+    known = {"AIRFLOW_CTX_DAG_ID": dag_id, "AIRFLOW_CTX_DAG_RUN_ID": run_id}
+    try:
+        subprocess.run(command, cwd=CHECKOUT, env=os.environ | known, timeout=60, check=True)
+    except (OSError, subprocess.SubprocessError) as error:
+        log.warning("nobody was told of the failed run: %s", type(error).__name__)

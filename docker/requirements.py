@@ -15,7 +15,7 @@ TRACES = ("opentelemetry-exporter-otlp-proto-http", "opentelemetry-sdk")
 # mlflow-skinny is MLflow's client without its server; BentoML is not in the service's path.
 SERVICE = (*(name for name in DIRECT if name != "bentoml"), *TRACES, "mlflow-skinny")
 
-MLFLOW = ("prometheus-flask-exporter", "psycopg2-binary")
+MLFLOW = ("boto3", "prometheus-flask-exporter", "psycopg2-binary", "s3transfer")  # of production.lock
 
 
 def project() -> list[str]:
@@ -41,7 +41,7 @@ def requirements(image: str) -> str:
     lock, production = ROOT / "requirements.lock", ROOT / "docker" / "production.lock"
     if image == "service":
         return needed(lock, SERVICE)
-    direct = ["mlflow", *MLFLOW] if image == "mlflow" else [*project(), *beyond()]
+    direct = ["mlflow", "prometheus-client", "botocore", *MLFLOW] if image == "mlflow" else [*project(), *beyond()]
     more = _entries(production)
     own = more if image == "pipeline" else {name: more[name] for name in MLFLOW}
     return needed(lock, [name for name in direct if name not in more]) + "".join(own.values())

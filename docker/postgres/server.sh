@@ -11,6 +11,14 @@ if [ ! -s "$PGDATA/PG_VERSION" ]; then
 fi
 found=$(cat "$PGDATA/PG_VERSION")
 [ "$found" = 15 ] || { echo "error $PGDATA: is of PostgreSQL $found, not 15 (pg_upgrade it first)" >&2; exit 2; }
+if [ "${SNN_FUSION_ARCHIVE:-no}" = yes ]; then # the container `backup` is there, which makes the archive
+    /opt/snn-fusion/docker/backup/cipher.sh
+    archive=on
+    set -- -c archive_timeout=60 "$@" # seconds of changes that are lost at most with this machine
+else
+    archive=off
+fi
+set -- -c archive_mode="$archive" "$@"
 socket=/tmp/postgres-setup
 mkdir -p "$socket" && chmod 700 "$socket"
 cat >"$PGDATA/pg_hba.conf" <<HBA
@@ -18,7 +26,9 @@ local all all trust
 host all all all scram-sha-256
 host replication all all scram-sha-256
 HBA
-pg_ctl --pgdata "$PGDATA" --wait --silent --options "-c listen_addresses='' -c unix_socket_directories=$socket -c archive_mode=off" start
+# What it writes to its log here is archived later, by the server below.
+pg_ctl --pgdata "$PGDATA" --wait --silent start \
+    --options "-c listen_addresses='' -c unix_socket_directories=$socket -c archive_mode=$archive -c archive_command=false"
 for role in airflow mlflow optuna; do
     psql --quiet --no-psqlrc --set ON_ERROR_STOP=1 --host "$socket" --username postgres --set role="$role" \
         --set password="$(secret "$role")" postgres <<'SQL'
@@ -35,5 +45,7 @@ ALTER ROLE postgres PASSWORD :'password';
 SELECT 'CREATE ROLE monitor LOGIN IN ROLE pg_monitor' WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'monitor') \gexec
 ALTER ROLE monitor PASSWORD :'monitor';
 SQL
+psql --quiet --no-psqlrc --set ON_ERROR_STOP=1 --host "$socket" --username postgres --set password="$(secret backup)" \
+    --file /opt/snn-fusion/docker/backup/role.sql postgres
 pg_ctl --pgdata "$PGDATA" --wait --silent --mode fast stop
 exec postgres -D "$PGDATA" -c config_file=/opt/snn-fusion/docker/postgres/postgresql.conf -c unix_socket_directories=/tmp "$@"

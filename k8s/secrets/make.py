@@ -36,10 +36,10 @@ def contents(folder: Path) -> dict[str, Files]:
     return {
         "app": files("keys.json", "redis_url", "metrics_token"),
         "redis": files("redis.conf"),
-        "postgres": {path.name: path.read_text() for path in sorted(folder.glob("postgres_*"))},
+        "postgres": files(*sorted(path.name for path in folder.glob("postgres_*")), "backup_password"),
         "mlflow": {"pgpass": text("pgpass_mlflow")},
         "search": {"pgpass": f"*:*:optuna:optuna:{optuna}\n"},
-        "backup": files("backup_password"),
+        "backup": files("backup_password") | {"pgpass": text("pgpass_backup")},
         "airflow-database": {"connection": f"postgresql+psycopg2://airflow:{airflow}@postgres:5432/airflow"},
         "airflow-fernet": {"fernet-key": text("airflow_fernet").strip()},
         "airflow-jwt": {"jwt-secret": jwt},

@@ -9,12 +9,24 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from snn_fusion import cli_deploy, cli_keys, cli_serving, cli_targets, cli_versions, cli_watch
+from snn_fusion import (
+    cli_backup,
+    cli_deploy,
+    cli_keys,
+    cli_operate,
+    cli_rollout,
+    cli_serving,
+    cli_targets,
+    cli_versions,
+    cli_watch,
+    log_lines,
+)
 from snn_fusion.cli_common import Json, ParamsFile, read_params, run_stage, show
 from snn_fusion.errors import SnnFusionError
 from snn_fusion.libraries import settle
 from snn_fusion.registry.processes import interruptible
 from snn_fusion.search.command import Step, check_options, run_step
+from snn_fusion.stage_span import stage_span
 from snn_fusion.workspace import Workspace
 
 app = typer.Typer(
@@ -188,8 +200,12 @@ app.command("compare")(cli_targets.compare)
 app.command("keys")(cli_keys.keys)
 app.command("token")(cli_keys.token)
 app.command("exporter")(cli_watch.exporter)
+app.command("notify")(cli_watch.notify)
 app.command("up")(cli_deploy.up)
 app.command("down")(cli_deploy.down)
+app.add_typer(cli_rollout.app, name="deploy")
+app.command("status")(cli_operate.status)
+app.command("doctor")(cli_operate.doctor)
 app.command("serve")(cli_serving.serve)
 app.command("package")(cli_serving.package)
 app.command("sample")(cli_serving.sample)
@@ -231,7 +247,9 @@ def promote(
 
 
 app.command("push")(cli_versions.push)
-app.command("restore")(cli_versions.restore)
+app.command("backup")(cli_backup.backup)
+app.command("restore")(cli_backup.restore)
+app.command("drill")(cli_backup.drill)
 app.command("reproduce")(cli_versions.reproduce)
 
 
@@ -307,14 +325,25 @@ app.command("params")(cli_versions.params)
 
 def main() -> None:
     """Entry point: 0 done, 2 bad input or configuration, 1 anything else."""
+    name = next((one for one in sys.argv[1:] if not one.startswith("-")), "")
+    if log_lines.as_json():
+        log_lines.setup_command(name)
     try:
-        with interruptible():
+        with interruptible(), stage_span(name):
             settle(Workspace.default())
             app()
     except SnnFusionError as error:
-        Console(stderr=True).print(f"[bold red]error[/] {_plain(error)}", highlight=False, soft_wrap=True)
+        if log_lines.as_json():
+            log_lines.log.error(str(error), extra={"fields": {"exit_code": error.exit_code}})
+        else:
+            Console(stderr=True).print(f"[bold red]error[/] {_plain(error)}", highlight=False, soft_wrap=True)
         sys.exit(error.exit_code)
     except BrokenPipeError:
+        sys.exit(1)
+    except Exception:
+        if not log_lines.as_json():
+            raise
+        log_lines.log.exception("failed", extra={"fields": {"exit_code": 1}})
         sys.exit(1)
 
 

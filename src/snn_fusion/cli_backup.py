@@ -19,7 +19,7 @@ def backup(
         typer.Option(help="A folder, or a restic repository (sftp:..., s3:...) [default: SNN_FUSION_BACKUP_PLACE]"),
     ] = None,
     quick: Annotated[
-        bool, typer.Option("--quick", help="A snapshot only: nothing old is removed, nothing read back or copied.")
+        bool, typer.Option("--quick", help="A snapshot only: nothing old is removed, nothing is read back.")
     ] = False,
     schedule: Annotated[
         bool, typer.Option("--schedule", help="Stay, and do both when they are due, as in a container.")
@@ -38,14 +38,14 @@ def backup(
         snn-fusion backup --quick
     """
     from snn_fusion.backup import make
-    from snn_fusion.backup.schedule import schedule as stay
+    from snn_fusion.backup.schedule import schedule as keep_schedule
     from snn_fusion.backup.settings import Settings
 
     if schedule and (to or quick):
         raise BadInput("--schedule", "takes its place from the environment", "set SNN_FUSION_BACKUP_PLACE")
     settings = Settings.from_environment(to)
     if schedule:
-        return stay(Workspace.default(), settings)
+        return keep_schedule(Workspace.default(), settings)
     show(make.backup(read_params(params), Workspace.default(), settings, quick), as_json)
 
 
@@ -88,8 +88,8 @@ def restore(
         from snn_fusion.registry import snapshot
 
         return show(snapshot.restore(read_params(params), Workspace.default()), as_json)
-    wish = work.Wish(work.moment(at) if at else None, only, replace)
-    show(work.restore(read_params(params), Workspace.default(), Settings.from_environment(place), wish), as_json)
+    request = work.Request(work.parse_moment(at) if at else None, only, replace)
+    show(work.restore(read_params(params), Workspace.default(), Settings.from_environment(place), request), as_json)
 
 
 def drill(
@@ -113,4 +113,4 @@ def drill(
     from snn_fusion.backup.settings import Settings
 
     settings, ws = Settings.from_environment(place), Workspace.default()
-    show(work.ask(ws) if settings.by else work.drill(read_params(params), ws, settings), as_json)
+    show(work.request(ws) if settings.by else work.drill(read_params(params), ws, settings), as_json)

@@ -12,6 +12,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from snn_fusion import log_lines
 from snn_fusion.config import Params, load_params
 from snn_fusion.workspace import Workspace, project_root
 
@@ -29,6 +30,7 @@ def show(result: dict[str, Any], as_json: bool) -> None:
     """The stage's result: a JSON line for machines, a table for people; nothing from a process that only helped."""
     if not result:
         return
+    log_lines.done()
     if as_json:
         sys.stdout.write(json.dumps(result) + "\n")
         return

@@ -24,6 +24,10 @@ def up(
     certificate: Annotated[Path | None, typer.Option(help="Certificate and chain, PEM; with --key")] = None,
     key: Annotated[Path | None, typer.Option(help="The certificate's private key, PEM")] = None,
     data: Annotated[Path | None, typer.Option(help="Folder with a mirror of the public recordings")] = None,
+    backups: Annotated[
+        Path | None, typer.Option(help="Folder for backups, of another disk [default: a volume of the engine]")
+    ] = None,
+    second: Annotated[Path | None, typer.Option(help="Folder for copies of the backups, of another machine")] = None,
     akida: Annotated[
         bool | None, typer.Option(help="Install BrainChip's SDK into a volume; you agree to its licence")
     ] = None,
@@ -59,6 +63,8 @@ def up(
         http_port=http_port,
         https_port=https_port,
         data=str(data.resolve()) if data else None,
+        backups=str(backups.resolve()) if backups else None,
+        second=str(second.resolve()) if second else None,
         akida=akida,
         subnet=subnet,
         metrics_from=None if metrics_from is None else tuple(metrics_from),

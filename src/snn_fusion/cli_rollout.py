@@ -42,7 +42,7 @@ def rolling(
     namespace: Namespace = "snn-fusion",
     as_json: Json = False,
 ) -> None:
-    """One replica after the other: taken out, replaced, tried with known answers, put back.
+    """One replica after the other: taken out, replaced, tested with known answers, put back.
 
     **Examples**
 
@@ -50,14 +50,12 @@ def rolling(
 
         snn-fusion deploy rolling --image registry.example.org/snn-fusion/service:0.2.0 --on kubernetes
     """
+    from snn_fusion.deploy.rollout import commands, kubernetes
+
     name = _image(image, tag)
     if on is Place.kubernetes:
-        from snn_fusion.deploy.rollout import kubernetes
-
-        return show(kubernetes.rolling(name, watch, namespace, _say()), as_json)
-    from snn_fusion.deploy.rollout import commands
-
-    show(commands.rolling(name, watch, _say()), as_json)
+        return _show(kubernetes.rolling(name, watch, namespace, _say()), as_json)
+    _show(commands.rolling(name, watch, _say()), as_json)
 
 
 @app.command("blue-green")
@@ -69,9 +67,9 @@ def blue_green(
     namespace: Namespace = "snn-fusion",
     as_json: Json = False,
 ) -> None:
-    """A new set of replicas beside the old one, tried with known answers; then all requests at once.
+    """A new set of replicas beside the old one, tested with known answers; then all requests at once.
 
-    The old set is kept, so that `rollback` takes a moment.
+    On Compose the old set is kept, so that `rollback` takes a moment.
 
     **Examples**
 
@@ -79,14 +77,12 @@ def blue_green(
 
         snn-fusion deploy blue-green --tag 0.2.0 --on kubernetes --watch 600
     """
+    from snn_fusion.deploy.rollout import commands, kubernetes
+
     name = _image(image, tag)
     if on is Place.kubernetes:
-        from snn_fusion.deploy.rollout import kubernetes
-
-        return show(kubernetes.blue_green(name, watch, namespace, _say()), as_json)
-    from snn_fusion.deploy.rollout import commands
-
-    show(commands.blue_green(name, watch, _say()), as_json)
+        return _show(kubernetes.blue_green(name, watch, namespace, _say()), as_json)
+    _show(commands.blue_green(name, watch, _say()), as_json)
 
 
 @app.command()
@@ -94,12 +90,12 @@ def canary(
     image: Image = None,
     tag: Tag = None,
     model: Annotated[
-        str | None, typer.Option(help="A registered version, on the image that runs; taken by all through the gate")
+        str | None, typer.Option(help="A registered version, on the image that runs; promoted through the gate")
     ] = None,
     on: On = Place.compose,
     share: Annotated[float, typer.Option(min=0.01, max=50, help="Per cent of the requests")] = 10,
     trial: Annotated[float, typer.Option(min=0, help="Seconds of the canary")] = 300,
-    least: Annotated[int, typer.Option(min=1, help="Answers that the new set is judged by, at least")] = 200,
+    least: Annotated[int, typer.Option(min=1, help="Answers that the new set has to give, at least")] = 200,
     watch: WatchS = 300,
     namespace: Namespace = "snn-fusion",
     as_json: Json = False,
@@ -112,22 +108,18 @@ def canary(
 
         snn-fusion deploy canary --model 7 --trial 900
     """
+    from snn_fusion.deploy.rollout import commands, kubernetes
+
     if model is not None and (image or tag):
         raise BadInput("--model", "is tried on the image that runs", "give an image, or a version of the model")
     if model is not None and not model.isdecimal():
         raise BadInput("--model", f"is {model[:40]!r}", "the number of a registered version")
+    if model is not None and on is Place.kubernetes:
+        raise BadInput("--model", "is tried on Compose only", "SNN_FUSION_SERVE_CHALLENGER (docs/serving-operation.md)")
     name = "" if model else _image(image, tag)
     if on is Place.kubernetes:
-        from snn_fusion.deploy.rollout import kubernetes
-
-        if model:
-            raise BadInput(
-                "--model", "is tried on Compose only", "SNN_FUSION_SERVE_CHALLENGER (docs/serving-operation.md)"
-            )
-        return show(kubernetes.canary(name, share / 100, trial, least, watch, namespace, _say()), as_json)
-    from snn_fusion.deploy.rollout import commands
-
-    show(commands.canary(name, model or "", share / 100, trial, least, watch, _say()), as_json)
+        return _show(kubernetes.canary(name, share / 100, trial, least, watch, namespace, _say()), as_json)
+    _show(commands.canary(name, model or "", share / 100, trial, least, watch, _say()), as_json)
 
 
 @app.command()
@@ -140,18 +132,14 @@ def rollback(on: On = Place.compose, namespace: Namespace = "snn-fusion", as_jso
 
         snn-fusion deploy rollback --on kubernetes
     """
-    if on is Place.kubernetes:
-        from snn_fusion.deploy.rollout import kubernetes
+    from snn_fusion.deploy.rollout import commands, kubernetes
 
-        return show(kubernetes.rollback(namespace, _say()), as_json)
-    from snn_fusion.deploy.rollout import commands
-
-    show(commands.rollback(_say()), as_json)
+    _show(kubernetes.rollback(namespace, _say()) if on is Place.kubernetes else commands.rollback(), as_json)
 
 
 @app.command()
 def history(as_json: Json = False) -> None:
-    """All updates: when, from what to what, what was decided and why.
+    """All updates: when, from what to what, the verdict and why.
 
     **Examples**
 
@@ -162,16 +150,21 @@ def history(as_json: Json = False) -> None:
     from snn_fusion.deploy.options import state_folder
     from snn_fusion.deploy.rollout import record
 
-    found = record.read(state_folder())
+    updates = record.read(state_folder())
     if as_json:
-        return show({"updates": found}, as_json)
+        return show({"updates": updates}, as_json)
     table = Table(box=None, padding=(0, 2, 0, 0))
-    for name in ("time", "way", "from", "to", "verdict", "why"):
+    columns = ("time", "way", "from", "to", "verdict", "why")
+    for name in columns:
         table.add_column(name, overflow="fold")
-    for one in found:
-        values = [one["time"], one["way"], one["from"], one["to"], one["verdict"], one["why"].splitlines()[0]]
-        table.add_row(*(escape(str(value)) for value in values))
+    for update in updates:
+        table.add_row(*(escape(str(update[name]).partition("\n")[0]) for name in columns))
     Console().print(table)
+
+
+def _show(update: dict[str, Any], as_json: bool) -> None:
+    """`why` has the findings in words."""
+    show(update if as_json else {name: value for name, value in update.items() if name != "findings"}, as_json)
 
 
 def _image(image: str | None, tag: str | None) -> str:
@@ -179,10 +172,10 @@ def _image(image: str | None, tag: str | None) -> str:
     if (image is None) == (tag is None):
         what = "and --tag name the same thing" if image else "is missing"
         raise BadInput("--image", what, "--image NAME:TAG, or --tag TAG for snn-fusion/service:TAG")
-    found = image or f"snn-fusion/service:{tag}"
-    if found.startswith("-") or not all(one.isprintable() and not one.isspace() for one in found):
-        raise BadInput("--image", f"{found[:80]!r} is no name of an image", "NAME:TAG")
-    return found
+    name = image or f"snn-fusion/service:{tag}"
+    if name.startswith("-") or any(not char.isprintable() or char.isspace() for char in name):
+        raise BadInput("--image", f"{name[:80]!r} is not the name of an image", "NAME:TAG")
+    return name
 
 
 def _say() -> Callable[[str], Any]:

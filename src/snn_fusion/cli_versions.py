@@ -1,4 +1,4 @@
-"""The commands that keep and bring back what a run was made of: params, push, restore, reproduce."""
+"""The commands that keep and bring back what a run was made of: params, push, reproduce."""
 
 from __future__ import annotations
 
@@ -47,20 +47,6 @@ def push(params: ParamsFile = None, as_json: Json = False) -> None:
     from snn_fusion.registry.versioning import push
 
     run_stage(push, params, as_json)
-
-
-def restore(params: ParamsFile = None, as_json: Json = False) -> None:
-    """Bring registry, record of promotions, locks, Bentos and data back from the DVC remote, into an empty workspace.
-
-    **Examples**
-
-        snn-fusion restore
-
-        SNN_FUSION_DVC_REMOTE=/mnt/backup/dvc snn-fusion restore
-    """
-    from snn_fusion.registry.snapshot import restore
-
-    run_stage(restore, params, as_json)
 
 
 def reproduce(

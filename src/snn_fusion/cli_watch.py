@@ -1,13 +1,16 @@
-"""`snn-fusion exporter`: the pipeline's metrics for Prometheus."""
+"""`snn-fusion exporter` and `notify`: the pipeline's metrics for Prometheus, messages for people."""
 
 from __future__ import annotations
 
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
+from snn_fusion import log_lines
 from snn_fusion.cli_common import ParamsFile, read_params
+from snn_fusion.errors import BadInput, SnnFusionError
+from snn_fusion.notify import Settings
+from snn_fusion.notify import notify as send
 from snn_fusion.workspace import Workspace
 
 
@@ -38,5 +41,27 @@ def exporter(
 
     endpoints = [parse_endpoint(one) for one in tls or ()]
     model = read_params(params).registry.model
-    Console(stderr=True).print(f"metrics on http://{host}:{port}/metrics; Ctrl-C ends it", highlight=False)
+    log_lines.console().print(f"metrics on http://{host}:{port}/metrics; Ctrl-C ends it", highlight=False)
     export(Workspace.default(), model, host, port, endpoints)
+
+
+def notify(
+    kind: Annotated[str, typer.Argument(help="One word for machines, such as failed")] = "test",
+    title: Annotated[str, typer.Option(help="What happened, in one line")] = "SNN-Fusion: a test, nothing happened",
+    text: Annotated[str, typer.Option(help="More of it")] = "",
+) -> None:
+    """Send a message by mail and web hook, as after a failed run, a new champion, a refusal; by itself it is a test.
+
+    Where it goes: the variables SNN_FUSION_NOTIFY_..., docs/logging.md.
+
+    **Examples**
+
+        snn-fusion notify
+
+        snn-fusion notify failed --title "retrain failed"
+    """
+    settings = Settings.from_environment()
+    if not settings.webhook and not settings.mail:
+        raise BadInput("SNN_FUSION_NOTIFY_MAIL, SNN_FUSION_NOTIFY_WEBHOOK", "nobody is to be told", "set one of them")
+    if send(kind, title, text):
+        raise SnnFusionError("not everybody was told")

@@ -257,9 +257,9 @@ class Workspace:
 
 
 def print_waiting(text: str) -> None:
-    from rich.console import Console
+    from snn_fusion import log_lines  # and with it Rich, which not every process needs
 
-    Console(stderr=True).print(text, style="yellow", highlight=False)
+    log_lines.console().print(text, style="yellow", highlight=False)
 
 
 MADE_BY = {

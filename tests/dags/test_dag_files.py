@@ -37,7 +37,7 @@ def test_dag_files_import_airflow_and_the_standard_library_only(file: Path) -> N
 def test_dags_are_whole_documented_and_limited(drive_once: Drive) -> None:
     found = drive_once("describe")
     assert found["errors"] == {}
-    assert set(found["dags"]) == {"retrain", "import_recordings", "search"}
+    assert set(found["dags"]) == {"retrain", "import_recordings", "search", "rehearse_restore"}
     for dag in found["dags"].values():
         assert dag["doc"] and dag["description"] and dag["tags"] == ["snn-fusion"]
         assert dag["catchup"] is False and dag["max_active_runs"] == 1

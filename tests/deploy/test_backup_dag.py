@@ -30,15 +30,23 @@ def test_the_drill_is_scheduled_documented_limited_and_one_call_of_the_command(w
     assert task["command"].endswith('drill --params="$PARAMS_FILE" --json') and "{{" not in task["command"]
 
 
-def test_a_failed_drill_fails_the_run(ws: Workspace, tmp_path: Path) -> None:
+def test_a_failed_drill_fails_the_run_and_without_backups_it_is_skipped(ws: Workspace, tmp_path: Path) -> None:
     program, calls = tmp_path / "stand-in", tmp_path / "calls"
     program.write_text(STAND_IN)
     program.chmod(0o755)
     calls.touch()
     runs: dict[str, list[Any]] = {
-        "good": ["rehearse_restore", {}, {}],
-        "failed": ["rehearse_restore", {}, {"FAIL_AT": "drill"}],
+        "good": ["rehearse_restore", {}, {"SNN_FUSION_BACKUP_PLACE": "/backups"}],
+        "by the container": ["rehearse_restore", {}, {"SNN_FUSION_BACKUP_BY": "container"}],
+        "failed": ["rehearse_restore", {}, {"SNN_FUSION_BACKUP_PLACE": "/backups", "FAIL_AT": "drill"}],
+        "no backups": ["rehearse_restore", {}, {}],
     }
     ran = run_driver(ws, "run_all", runs, SNN_FUSION_CLI=str(program), CALLS=str(calls))
-    assert {name: one["state"] for name, one in ran.items()} == {"good": "success", "failed": "failed"}
+    assert {name: one["state"] for name, one in ran.items()} == {
+        "good": "success",
+        "by the container": "success",
+        "failed": "failed",
+        "no backups": "success",
+    }
+    assert ran["no backups"]["calls"] == [] and ran["no backups"]["tasks"]["drill"] == "skipped"
     assert ran["good"]["calls"] == ["drill --params=params.yaml --json"]

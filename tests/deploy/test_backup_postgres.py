@@ -14,7 +14,7 @@ import pytest
 
 from snn_fusion.backup.cluster import Cluster
 from snn_fusion.backup.make import backup
-from snn_fusion.backup.restore import Only, Wish, restore
+from snn_fusion.backup.restore import Only, Request, restore
 from snn_fusion.backup.settings import Settings
 from snn_fusion.backup.tools import Damaged
 from snn_fusion.config import Params
@@ -25,7 +25,7 @@ from tests.deploy.backing_up import BACKUP, PASSWORD, Server, missing, server, s
 
 NEEDS = missing("restic", "pgbackrest", "postgres", "psql", "pg_isready")
 pytestmark = pytest.mark.skipif(NEEDS is not None, reason=str(NEEDS))
-REPLACE = Wish(replace=True)
+REPLACE = Request(replace=True)
 
 
 @pytest.fixture
@@ -104,12 +104,12 @@ def test_an_emptied_database_and_a_deleted_volume_come_back_to_one_moment(
     backup(params, ws, settings, quick=True)
     write(pg, ws, 4)  # after the last snapshot: at most as old as the pause between two of them
     pg.ask("DROP TABLE t")
-    with pytest.raises(BadInput, match=r"PostgreSQL: accepts connections: .*\(stop it first\)"):
+    with pytest.raises(BadInput, match=r"PostgreSQL: accepts connections, .*\(stop it first\)"):
         restore(params, ws, settings, REPLACE)
     pg.stop()
     shutil.rmtree(ws.root)
     with pytest.raises(BadInput, match=f"{pg.data}: is not empty .restore with --replace"):
-        restore(params, ws, settings, Wish())
+        restore(params, ws, settings, Request())
     assert not ws.root.exists()
     result = restore(params, ws, settings, REPLACE)
     assert both(pg, ws) == ("1,2,3", "3")
@@ -125,13 +125,13 @@ def test_an_emptied_database_and_a_deleted_volume_come_back_to_one_moment(
     pg.archived()
     pg.stop()
     shutil.rmtree(ws.root)
-    restore(params, ws, settings, Wish(at=first, replace=True))
+    restore(params, ws, settings, Request(at=first, replace=True))
     assert both(pg, ws) == ("1,2", "2")
     pg.stop()
-    restore(params, ws, settings, Wish(at=second, replace=True))
+    restore(params, ws, settings, Request(at=second, replace=True))
     assert both(pg, ws) == ("1,2,3,5", "5")
     pg.stop()
-    restore(params, ws, settings, Wish(at=second, only=Only.postgres, replace=True))
+    restore(params, ws, settings, Request(at=second, only=Only.postgres, replace=True))
     assert both(pg, ws) == ("1,2,3,5", "5")
 
 
@@ -143,10 +143,10 @@ def test_a_damaged_backup_of_postgres_is_named_and_nothing_is_lost(
     write(pg, ws, 2)
     backup(params, ws, settings)
     monkeypatch.setenv("PGBACKREST_JOB_RETRY", "0")  # else it tries for 15 s
-    newest = Cluster("snn-fusion").known().sets[-1]
+    newest = Cluster("snn-fusion").info().sets[-1]
     damage(pg.repo / "backup" / "snn-fusion" / newest.label / "bundle" / "1")
     with pytest.raises(Damaged, match=rf"repository 1: backup: {newest.label}, status: invalid"):
-        Cluster("snn-fusion").verify(Cluster("snn-fusion").known())
+        Cluster("snn-fusion").verify(Cluster("snn-fusion").info())
     pg.stop()
     result = restore(params, ws, settings, REPLACE)
     assert both(pg, ws) == ("1,2", "2")  # the earlier backup and the log lead there too
@@ -171,7 +171,9 @@ def test_a_damaged_log_is_named_and_the_newest_backup_before_it_is_taken(
     damage(file)
     pg.stop()
     with pytest.raises(SnnFusionError, match="the log is damaged there; name an earlier moment with --at"):
-        restore(params, ws, settings, Wish(only=Only.postgres, replace=True))  # and not less than all, without a word
+        restore(
+            params, ws, settings, Request(only=Only.postgres, replace=True)
+        )  # and not less than all, without a word
     assert both(pg, ws) == ("1,2,3,4,5,6", "6")  # what was there is still there
     pg.stop()
     result = restore(params, ws, settings, REPLACE)

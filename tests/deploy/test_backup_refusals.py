@@ -22,7 +22,7 @@ from snn_fusion import cli_backup
 from snn_fusion.backup import make, sources
 from snn_fusion.backup.drill import drill
 from snn_fusion.backup.make import backup
-from snn_fusion.backup.restore import Wish, restore
+from snn_fusion.backup.restore import Request, restore
 from snn_fusion.backup.settings import Settings
 from snn_fusion.config import Params
 from snn_fusion.errors import BadInput, SnnFusionError
@@ -32,7 +32,7 @@ from snn_fusion.workspace import Workspace
 from tests.deploy.backing_up import PASSWORD, missing, small_params
 
 pytestmark = pytest.mark.skipif(missing("restic") is not None, reason=str(missing("restic")))
-REPLACE = Wish(replace=True)
+REPLACE = Request(replace=True)
 
 
 @pytest.fixture(scope="module")
@@ -228,7 +228,7 @@ def test_a_disk_that_is_too_small_is_refused_by_both(
     backup(params, ws, settings, quick=True)
     monkeypatch.setenv("SNN_FUSION_HOME", str(small_disk))
     with pytest.raises(BadInput, match="the restore takes up to 8"):
-        restore(params, Workspace(small_disk), settings, Wish())
+        restore(params, Workspace(small_disk), settings, Request())
     assert {path.name for path in small_disk.iterdir()} <= {"backups", ".lock"}
 
 
@@ -246,7 +246,7 @@ def test_a_backup_of_a_later_mlflow_is_refused(
 
 def test_a_drill_without_anything_to_compare_says_so(ws: Workspace, params: Params, settings: Settings) -> None:
     backup(params, ws, settings)
-    with pytest.raises(BadInput, match=r"says of no champion what it answers.*snn-fusion retrain"):
+    with pytest.raises(BadInput, match=r"has no champion's answers.*snn-fusion retrain"):
         drill(params, ws, settings)
     noted = json.loads(ws.path("backups", "state.json").read_text())["drill"]
     assert noted["ok"] is False and "no champion" in noted["error"]

@@ -17,7 +17,7 @@ import pytest
 
 from snn_fusion.backup.drill import drill
 from snn_fusion.backup.make import backup
-from snn_fusion.backup.restore import Only, Wish, restore
+from snn_fusion.backup.restore import Only, Request, restore
 from snn_fusion.backup.settings import Settings
 from snn_fusion.errors import BadInput
 from snn_fusion.registry import tracking
@@ -84,7 +84,7 @@ def test_the_champion_is_the_same_after_database_artefacts_and_workspace_are_los
         shutil.rmtree(ws.root)
         shutil.rmtree(artefacts)
         artefacts.mkdir()
-        result = restore(params, ws, settings, Wish(replace=True))
+        result = restore(params, ws, settings, Request(replace=True))
         assert (result["champion"], result["decisions"]) == ("1", 1)
         assert result["answers"] == "10 recordings, as when it was backed up"
         pg.start()
@@ -97,5 +97,5 @@ def test_the_champion_is_the_same_after_database_artefacts_and_workspace_are_los
         line = ws.path("promotions.jsonl").read_text()
         ws.path("promotions.jsonl").write_text(line.replace('"promoted": true', '"promoted": false'))
         with pytest.raises(BadInput, match=r"does not fit workspace and artefacts: .*restore all, without --only"):
-            restore(params, ws, settings, Wish(only=Only.postgres, replace=True))
+            restore(params, ws, settings, Request(only=Only.postgres, replace=True))
         pg.start()  # what was there is still there

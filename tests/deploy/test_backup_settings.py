@@ -11,14 +11,14 @@ from pathlib import Path
 import pytest
 
 from snn_fusion.backup import drill, state
-from snn_fusion.backup.cluster import Known, Set, kind
+from snn_fusion.backup.cluster import BackupSet, StanzaInfo, backup_type
 from snn_fusion.backup.observed import differences
-from snn_fusion.backup.password import check, made_on_first_use, own_file, password_file
-from snn_fusion.backup.recovery import failed
-from snn_fusion.backup.restore import moment
-from snn_fusion.backup.schedule import deadline_file, due, schedule
+from snn_fusion.backup.password import check, create_on_first_use, default_password_file, password_file
+from snn_fusion.backup.recovery import damage
+from snn_fusion.backup.restore import parse_moment
+from snn_fusion.backup.schedule import deadline_file, next_command, schedule
 from snn_fusion.backup.settings import Settings
-from snn_fusion.backup.tools import in_words
+from snn_fusion.backup.tools import human_bytes
 from snn_fusion.errors import BadInput, SnnFusionError
 from snn_fusion.workspace import Workspace
 
@@ -91,15 +91,15 @@ def test_a_password_is_made_on_first_use_and_never_again(tmp_path: Path, monkeyp
     settings = Settings(place=str(tmp_path / "place"))
     with pytest.raises(BadInput, match="backup-password: there is no such file, and without the password no backup"):
         password_file(settings)
-    assert made_on_first_use(settings) == own_file()
-    text = own_file().read_text()
-    assert own_file().stat().st_mode & 0o777 == 0o600 and len(text) > 40
-    assert made_on_first_use(settings) is None and own_file().read_text() == text
-    own_file().unlink()
+    assert create_on_first_use(settings) == default_password_file()
+    text = default_password_file().read_text()
+    assert default_password_file().stat().st_mode & 0o777 == 0o600 and len(text) > 40
+    assert create_on_first_use(settings) is None and default_password_file().read_text() == text
+    default_password_file().unlink()
     (tmp_path / "place").mkdir()
     (tmp_path / "place" / "config").touch()  # backups that were made with a password which is not here
-    assert made_on_first_use(settings) is None
-    assert made_on_first_use(Settings(place="s3:bucket")) is None
+    assert create_on_first_use(settings) is None
+    assert create_on_first_use(Settings(place="s3:bucket")) is None
 
 
 @pytest.mark.parametrize(
@@ -118,7 +118,7 @@ def test_a_password_is_made_on_first_use_and_never_again(tmp_path: Path, monkeyp
 def test_what_is_due(whole_h: float | None, ok: bool, snapshot_s: int | None, expected: str | None) -> None:
     whole = NOON - timedelta(hours=whole_h) if whole_h is not None else None
     snapshot = NOON - timedelta(seconds=snapshot_s) if snapshot_s is not None else None
-    assert due(NOON, Settings(daily="01:00"), whole, ok, snapshot) == expected
+    assert next_command(NOON, Settings(daily="01:00"), whole, ok, snapshot) == expected
 
 
 def test_the_schedule_runs_what_is_due_and_a_drill_that_was_asked_for(
@@ -136,9 +136,9 @@ def test_the_schedule_runs_what_is_due_and_a_drill_that_was_asked_for(
         if command == "drill":
             state.note(ws, "drill", ok=True, seconds=1.0)
 
-    monkeypatch.setattr("snn_fusion.backup.schedule.LOOK_S", 0.0)
+    monkeypatch.setattr("snn_fusion.backup.schedule.POLL_S", 0.0)
     schedule(ws, Settings(), run, rounds=3)
-    assert ran == ["backup", "drill"] and not (ws.root / "backups" / "drill.request").exists()
+    assert ran == ["backup", "backup --quick", "drill"] and not (ws.root / "backups" / "drill.request").exists()
     now = datetime.now(UTC).timestamp()
     assert well[0] > now + 3600 and now < float(deadline_file().read_text()) < now + 600
 
@@ -154,13 +154,13 @@ def test_a_drill_that_the_container_does_is_asked_for_and_its_end_is_ours(
         request.unlink()
 
     monkeypatch.setattr("time.sleep", container)
-    assert drill.ask(ws)["seconds"] == 2.5
+    assert drill.request(ws)["seconds"] == 2.5
     verdict["ok"] = False
     with pytest.raises(SnnFusionError, match="the backup container: damaged"):
-        drill.ask(ws)
+        drill.request(ws)
     monkeypatch.undo()
     with pytest.raises(SnnFusionError, match="has not answered within 0 h: is it running"):
-        drill.ask(ws, limit_s=0)
+        drill.request(ws, limit_s=0)
 
 
 def test_the_state_is_what_the_exporter_reads(tmp_path: Path) -> None:
@@ -202,14 +202,14 @@ def test_what_differs_is_said() -> None:
 
 
 def test_a_full_backup_a_week_and_differences_between() -> None:
-    def known(*sets: tuple[int, bool]) -> Known:
-        made = [Set(1, "x", full, NOON - timedelta(days=days), "0/1", 1, 1) for days, full in sets]
-        return Known({1: 0, 2: 0}, "15", "15-1", 1, tuple(made))
+    def known(*sets: tuple[int, bool]) -> StanzaInfo:
+        made = [BackupSet(1, "x", full, NOON - timedelta(days=days), "0/1", 1, 1) for days, full in sets]
+        return StanzaInfo({1: 0, 2: 0}, "15", "15-1", 1, tuple(made))
 
-    assert kind(known(), 1, NOON) == "full"
-    assert kind(known((6, True)), 1, NOON) == "diff"
-    assert kind(known((7, True), (1, False)), 1, NOON) == "full"
-    assert kind(known((6, True)), 2, NOON) == "full"  # the second repository has none yet
+    assert backup_type(known(), 1, NOON) == "full"
+    assert backup_type(known((6, True)), 1, NOON) == "diff"
+    assert backup_type(known((7, True), (1, False)), 1, NOON) == "full"
+    assert backup_type(known((6, True)), 2, NOON) == "full"  # the second repository has none yet
 
 
 def test_why_postgres_did_not_recover_is_read_from_its_log() -> None:
@@ -219,20 +219,20 @@ def test_why_postgres_did_not_recover_is_read_from_its_log() -> None:
         "2026-11-30 18:58:23.836 UTC [8288] LOG:  redo done at 0/4000150 system usage: CPU: user: 0.00 s\n"
         "2026-11-30 18:58:23.836 UTC [8288] FATAL:  recovery ended before configured recovery target was reached\n"
     )
-    found = failed(log)
+    found = damage(log)
     assert found.reached == "0/4000150"
     assert "000000010000000000000005-51.zst [FormatError]" in str(found) and "recovery ended before" in str(found)
 
 
 def test_a_moment_is_of_the_local_time_zone_unless_it_says_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert moment("2026-03-01T13:30:00Z") == datetime(2026, 3, 1, 13, 30, tzinfo=UTC)
-    assert moment("2026-03-01T14:30").utcoffset() is not None
+    assert parse_moment("2026-03-01T13:30:00Z") == datetime(2026, 3, 1, 13, 30, tzinfo=UTC)
+    assert parse_moment("2026-03-01T14:30").utcoffset() is not None
     with pytest.raises(BadInput, match=r"--at: 'yesterday' is no moment .for example 2026-03-01T14:30"):
-        moment("yesterday")
+        parse_moment("yesterday")
 
 
 def test_bytes_are_said_as_people_read_them() -> None:
-    assert [in_words(count) for count in (999, 1500, 2e9, 3e15)] == ["999 B", "1.5 KB", "2.0 GB", "3000.0 TB"]
+    assert [human_bytes(count) for count in (999, 1500, 2e9, 3e15)] == ["999 B", "1.5 KB", "2.0 GB", "3000.0 TB"]
 
 
 def test_the_container_is_well_while_its_schedule_comes_round(tmp_path: Path) -> None:

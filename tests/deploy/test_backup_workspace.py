@@ -21,9 +21,9 @@ import pytest
 from snn_fusion.backup import make, sources, state
 from snn_fusion.backup.drill import drill
 from snn_fusion.backup.make import backup
-from snn_fusion.backup.password import own_file
+from snn_fusion.backup.password import default_password_file
 from snn_fusion.backup.restic import Repository
-from snn_fusion.backup.restore import Wish, restore
+from snn_fusion.backup.restore import Request, restore
 from snn_fusion.backup.settings import Settings
 from snn_fusion.config import Params
 from snn_fusion.errors import BadInput, SnnFusionError
@@ -102,12 +102,8 @@ def listing(folder: Path) -> dict[str, str]:
     return {str(k): file_digest(p) for k, p in found.items() if k.parts[0] not in left_out and p.suffix != ".lock"}
 
 
-def environment(settings: Settings) -> dict[str, str]:
-    return os.environ | {"RESTIC_REPOSITORY": settings.place, "RESTIC_PASSWORD_FILE": str(settings.password)}
-
-
 def restic(settings: Settings, *command: str) -> str:
-    env = environment(settings)
+    env = os.environ | {"RESTIC_REPOSITORY": settings.place, "RESTIC_PASSWORD_FILE": str(settings.password)}
     done = subprocess.run(["restic", "--no-cache", *command], env=env, capture_output=True, text=True, timeout=100)
     assert done.returncode == 0, done.stderr
     return done.stdout
@@ -130,8 +126,8 @@ def test_a_deleted_workspace_comes_back_with_champion_record_and_answers(
 ) -> None:
     before, record = listing(ws.root), ws.path(RECORD).read_bytes()
     made = backup(params, ws, Settings(place=str(tmp_path / "place")))  # the password is made on this first use
-    assert made["verified"] and made["champion"] == "1" and str(own_file()) in made["password"]
-    assert own_file().stat().st_mode & 0o777 == 0o600
+    assert made["verified"] and made["champion"] == "1" and str(default_password_file()) in made["password"]
+    assert default_password_file().stat().st_mode & 0o777 == 0o600
     noted = json.loads(ws.path("backups", "state.json").read_text())["backup"]
     assert (noted["ok"], noted["verified"], noted["error"]) == (True, True, "") and noted["bytes"] > 100_000
 
@@ -142,7 +138,7 @@ def test_a_deleted_workspace_comes_back_with_champion_record_and_answers(
     shutil.rmtree(ws.root)
     new = Workspace(tmp_path / "elsewhere")
     monkeypatch.setenv("SNN_FUSION_HOME", str(new.root))
-    result = restore(params, new, Settings(place=str(tmp_path / "place")), Wish())
+    result = restore(params, new, Settings(place=str(tmp_path / "place")), Request())
     assert (result["champion"], result["decisions"]) == ("1", 1)
     assert result["answers"] == "10 recordings, as when it was backed up" and "damaged" not in result
     after = listing(new.root)
@@ -162,12 +158,12 @@ def test_what_is_not_whole_is_backed_up_all_the_same_and_said(
     (weights,) = ws.path("mlflow", "artifacts").rglob("graph/weights.safetensors")
     shutil.rmtree(ws.path("cache"), ignore_errors=True)
     damage(weights)
-    with pytest.raises(SnnFusionError, match=r"the backup \w+ is made and whole, but what it is of is not: .*digest"):
+    with pytest.raises(SnnFusionError, match=r"the backup \w+ is whole, but the installation is not: .*digest"):
         backup(params, ws, settings)
     noted = state.read(ws)["backup"]
     assert noted["ok"] is False and "digest" in noted["error"]
     with pytest.raises(SnnFusionError, match=r"no backup can be restored:\nbackup \w+ of .* is damaged \(.*digest"):
-        restore(params, ws, settings, Wish(replace=True))
+        restore(params, ws, settings, Request(replace=True))
     assert database(ws).exists() and not ws.path(sources.REPLACED).exists()  # nothing was replaced by it
 
 
@@ -181,16 +177,16 @@ def test_the_state_of_a_moment_comes_back_and_what_was_there_is_kept(
     put(plain, "trained", "third")
     plain.path("note").write_text("never backed up")
     with pytest.raises(BadInput, match="is not empty: note is there"):
-        restore(params, plain, settings, Wish())
-    result = restore(params, plain, settings, Wish(at=between, replace=True))
+        restore(params, plain, settings, Request())
+    result = restore(params, plain, settings, Request(at=between, replace=True))
     assert plain.path("trained", "file").read_text() == "first"
     (old,) = [Path(one) for one in result["replaced"]]
     assert (old / "trained" / "file").read_text() == "third" and (old / "note").exists()
-    assert restore(params, plain, settings, Wish(replace=True))
+    assert restore(params, plain, settings, Request(replace=True))
     assert plain.path("trained", "file").read_text() == "second"
     assert plain.path("backups", "places.json").exists()  # which belongs to the place, not to the backup
     with pytest.raises(BadInput, match=r"--at: the oldest backup is of .*name a later moment"):
-        restore(params, plain, settings, Wish(at=between - timedelta(days=1), replace=True))
+        restore(params, plain, settings, Request(at=between - timedelta(days=1), replace=True))
 
 
 def damaged_pack(plain: Workspace, params: Params, settings: Settings) -> None:
@@ -219,7 +215,7 @@ def test_a_damaged_backup_is_named_and_the_one_before_is_taken(
     first = backup(params, plain, settings, quick=True)["snapshot"]
     harm(plain, params, settings)
     shutil.rmtree(plain.root)
-    result = restore(params, plain, settings, Wish())
+    result = restore(params, plain, settings, Request())
     assert plain.path("trained", "file").read_text() == "first" and result["backup"].startswith(first)
     (said,) = result["damaged"]
     assert settings.place in said and said.endswith("the one before is taken")
@@ -236,18 +232,28 @@ def test_reading_back_finds_damage_and_the_documented_steps_mend_it(
     noted = state.read(plain)["backup"]
     assert noted["ok"] is False and noted["verified"] is False and "Pack ID" in noted["error"]
     bad = str(found.value).split("want ")[1].split(",")[0]
-    (pack,) = Path(settings.place, "data").rglob(bad)
-    pack.unlink()
-    restic(settings, "rebuild-index")
-    for one in json.loads(restic(settings, "snapshots", "--json")):
-        if subprocess.run(
-            ["restic", "--no-cache", "ls", one["id"]], env=environment(settings), capture_output=True
-        ).returncode:
-            restic(settings, "forget", one["id"])
-    assert backup(params, plain, settings)["verified"]  # what was in that pack is there again
+    assert list(Path(settings.place, "data").rglob(bad))  # it is named as it is on the disk
+    aside = settings.place + ".damaged"
+    Path(settings.place).rename(aside)
+    plain.path("backups", "places.json").unlink()
+    assert backup(params, plain, settings)["verified"]
     shutil.rmtree(plain.root)
-    restore(params, plain, settings, Wish())
+    restore(params, plain, settings, Request())
     assert plain.path("trained", "file").read_text() == "second " * 2000
+    restore(params, plain, replace(settings, place=aside), Request(replace=True))  # what is whole there still is
+    assert plain.path("trained", "file").read_text() == "first"
+
+
+def test_a_damaged_snapshot_does_not_keep_the_next_one_from_being_taken(
+    plain: Workspace, params: Params, settings: Settings
+) -> None:
+    backup(params, plain, settings, quick=True)
+    damaged_snapshot(plain, params, settings)
+    put(plain, "trained", "third")
+    assert backup(params, plain, settings, quick=True)
+    shutil.rmtree(plain.root)
+    restore(params, plain, settings, Request())
+    assert plain.path("trained", "file").read_text() == "third"
 
 
 def test_the_second_place_has_all_and_stands_in_for_the_first(
@@ -258,12 +264,12 @@ def test_the_second_place_has_all_and_stands_in_for_the_first(
     for pack in packs(both):
         damage(pack)
     shutil.rmtree(plain.root)
-    result = restore(params, plain, both, Wish())
+    result = restore(params, plain, both, Request())
     assert plain.path("trained", "file").read_text() == "first"
     assert result["place"] == both.second and len(result["damaged"]) == 1
     shutil.rmtree(plain.root)
     shutil.rmtree(both.place)
-    assert restore(params, plain, both, Wish())["place"] == both.second
+    assert restore(params, plain, both, Request())["place"] == both.second
 
 
 def test_a_database_is_whole_while_it_is_written_to(plain: Workspace, params: Params, settings: Settings) -> None:
@@ -289,7 +295,7 @@ def test_a_database_is_whole_while_it_is_written_to(plain: Workspace, params: Pa
         stop.set()
         writer.join()
     shutil.rmtree(plain.root)
-    restore(params, plain, settings, Wish())
+    restore(params, plain, settings, Request())
     assert sorted(one.name for one in path.parent.iterdir()) == ["study.db"]
     with closing(sqlite3.connect(path)) as db:
         count, total = db.execute("SELECT count(*), sum(n) FROM pairs").fetchone()
@@ -301,9 +307,9 @@ def test_a_stage_that_is_replaced_meanwhile_is_never_half_of_each(
     plain: Workspace, params: Params, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Between reading of one folder and the next, a stage and the one after it are replaced."""
-    real, taken = Repository.take, list[str]()
+    real, taken = Repository.take_snapshot, list[str]()
 
-    def take(self: Repository, *arguments: object, **named: object) -> object:
+    def take_snapshot(self: Repository, *arguments: object, **named: object) -> object:
         found = real(self, *arguments, **named)  # type: ignore[arg-type]
         taken.append(found.id)
         if len(taken) == 1:
@@ -311,22 +317,22 @@ def test_a_stage_that_is_replaced_meanwhile_is_never_half_of_each(
             put(plain, "evaluated", "of the second")
         return found
 
-    monkeypatch.setattr(Repository, "take", take)
+    monkeypatch.setattr(Repository, "take_snapshot", take_snapshot)
     made = backup(params, plain, settings)
     assert len(taken) == 2 and made["snapshot"] == taken[1] and made["kept"] == 1
     shutil.rmtree(plain.root)
-    restore(params, plain, settings, Wish())
+    restore(params, plain, settings, Request())
     assert plain.path("trained", "file").read_text() == "second"
     assert plain.path("evaluated", "file").read_text() == "of the second"
 
 
-def test_a_workspace_that_does_not_come_to_rest_is_said(
+def test_a_workspace_whose_stages_are_always_replaced_is_refused(
     plain: Workspace, params: Params, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     changes = iter(range(1000))
-    monkeypatch.setattr(sources, "moment", lambda ws: next(changes))
+    monkeypatch.setattr(sources, "fingerprint", lambda ws: next(changes))
     monkeypatch.setattr(make, "ATTEMPTS", 2)
-    with pytest.raises(SnnFusionError, match="did not come to rest in 2 attempts: back it up between two runs"):
+    with pytest.raises(SnnFusionError, match="replaced during each of 2 attempts: back it up between two runs"):
         backup(params, plain, settings, quick=True)
     assert json.loads(restic(settings, "snapshots", "--json")) == []
 
@@ -351,7 +357,7 @@ def die(self, target):
 
 Path.rename = die
 settings = Settings(place=place, password=Path(password))
-restore.restore(check_params(json.loads(params)), Workspace(Path(root)), settings, restore.Wish(replace=True))
+restore.restore(check_params(json.loads(params)), Workspace(Path(root)), settings, restore.Request(replace=True))
 """
 
 
@@ -364,7 +370,7 @@ def test_a_killed_restore_loses_nothing_and_can_be_run_again(
     words = [str(plain.root), settings.place, str(settings.password), params.model_dump_json(), str(dies_after)]
     killed = subprocess.run([sys.executable, "-c", DIES, *words], capture_output=True, text=True)
     assert killed.returncode == -signal.SIGKILL, killed.stderr
-    restore(params, plain, settings, Wish())  # not refused, though the workspace is not empty
+    restore(params, plain, settings, Request())  # not refused, though the workspace is not empty
     assert plain.path("trained", "file").read_text() == "first" and plain.path("reference", "profile.json").exists()
     aside = [path.read_text() for path in plain.path(sources.REPLACED).glob("*/trained/file")]
     assert "newer" in aside and not plain.path(sources.RESTORING).exists()
@@ -409,7 +415,7 @@ def test_no_password_in_a_command_line_an_environment_or_the_backup(
     named = Settings(place=settings.place, password=keys / "password", configuration=(keys,))
     backup(params, plain, named)
     shutil.rmtree(plain.root)
-    result = restore(params, plain, named, Wish())
+    result = restore(params, plain, named, Request())
     assert len(seen.read_text()) > 1000 and PASSWORD not in seen.read_text()
     (beside,) = [Path(one) for one in result["beside"]]
     assert [path.name for path in beside.rglob("*") if path.is_file()] == ["keys.json"]

@@ -82,7 +82,7 @@ def test_images_are_those_of_the_dockerfile_with_a_fixed_tag() -> None:
         for one in containers(pod):
             name, tag = re.fullmatch(r"snn-fusion/([a-z]+):([0-9.]+)", one["image"]).groups()  # type: ignore[union-attr]
             assert tag == "0.1.0"
-            assert name in stages or name == "backup", where
+            assert name in stages, where
 
 
 def test_programs_that_pods_run_lie_in_the_images() -> None:

@@ -32,6 +32,13 @@ SUBNET = "172.31.241"
 CLI = Path(sys.executable).parent / "snn-fusion"
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The images take minutes to build: `make test` leaves these tests out, `make test-deploy` runs them."""
+    for item in items:
+        if item.path.is_relative_to(Path(__file__).parent):
+            item.add_marker(pytest.mark.slow)
+
+
 @pytest.fixture(scope="session")
 def docker() -> Engine:
     try:

@@ -125,6 +125,23 @@ def test_each_promotion_reaches_both_replicas_by_itself(stack: Running, registry
         assert client.post("/v1/predict", content=BODY, headers=JSON).status_code == 401
 
 
+def test_a_request_is_found_by_its_id_in_what_nginx_and_service_log(
+    stack: Running, registry: Workspace, params: Params
+) -> None:
+    if answering(stack) == {"503"}:
+        put_champion(registry, params, 1)
+        until(lambda: answering(stack) == {"1"})
+    with stack.client(Role.PREDICTOR) as client:
+        client.post("/v1/predict", content=BODY, headers={**JSON, "X-Request-ID": "order-1"})
+
+    def found() -> set[str]:
+        said = "".join(stack.docker.run("logs", stack.named(name)) for name in ("nginx", "app-1", "app-2"))
+        lines = [json.loads(line) for line in said.splitlines() if line.startswith("{")]
+        return {line["logger"] for line in lines if line.get("request_id") == "order-1"}
+
+    until(lambda: found() == {"nginx", "snn_fusion.serving"}, 20)
+
+
 def test_a_killed_replica_costs_no_request(stack: Running, registry: Workspace, params: Params) -> None:
     """The other one is asked; the killed one comes back by itself."""
     if answering(stack) - {"1", "2", "3"}:

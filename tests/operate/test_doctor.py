@@ -10,6 +10,7 @@ import sqlite3
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +92,7 @@ def test_parameters_that_cannot_be_used_are_named(ws: Workspace, tmp_path: Path)
             "SNN_FUSION_HOMEE: is read by nothing",
             "did you mean SNN_FUSION_HOME?",
         ),
+        ("SNN_FUSION_NOTIFY_MIAL", "a@b.c", "variables", "is read by nothing", "did you mean SNN_FUSION_NOTIFY_MAIL?"),
         (f"{SERVE}THREAD", "2", "service settings", "is not known", "there are:"),
         (f"{SERVE}KEYS", "/nowhere/keys.json", "service settings", "/nowhere/keys.json", ""),
         (f"{BACKUP}PLACES", "/x", "backups", "is not known", "there are:"),
@@ -106,12 +108,12 @@ def test_a_wrong_variable_is_named_with_its_remedy(
 
 
 def test_the_known_variables_are_those_that_the_code_reads() -> None:
-    places = [*PACKAGE.rglob("*.py"), *(ROOT / "dags").rglob("*.py"), *(ROOT / "docker").glob("*.yaml")]
+    places = [*PACKAGE.rglob("*.py"), *(ROOT / "dags").rglob("*.py"), ROOT / "docker" / "compose.yaml"]
     text = "".join(path.read_text() for path in places if path.name != "variables.py")
     used = {f"SNN_FUSION_{name}" for name in re.findall(r"(?<![A-Z_])SNN_FUSION_([A-Z][A-Z0-9_]*[A-Z0-9])\b", text)}
     compose = set(re.findall(r"\$\{(SNN_FUSION_[A-Z0-9_]+)", (ROOT / "docker" / "compose.yaml").read_text()))
     made_by_up = compose - variables.KNOWN  # `up` itself gives them to Compose
-    ours = {name for name in used if not name.startswith(variables.CHECKED_ELSEWHERE)} - made_by_up
+    ours = {name for name in used if not name.startswith(variables.CHECKED_ELSEWHERE)} - made_by_up - variables.NOTIFY
     assert ours == variables.KNOWN
 
 
@@ -163,13 +165,13 @@ def database(path: Path, *revisions: str) -> str:
 
 
 def test_a_database_of_another_release_is_refused_with_the_way_out(tmp_path: Path) -> None:
-    heads = migrations.migrations("mlflow").get_heads()
-    assert migrations.check("mlflow", database(tmp_path / "now.db", *heads)) == f"revision {heads[0]}"
-    oldest = migrations.migrations("mlflow").get_bases()[0]
+    (head,) = migrations.heads("mlflow")
+    assert migrations.check("mlflow", database(tmp_path / "now.db", head)) == f"revision {head}"
+    oldest = next(name for name, before in migrations.revisions("mlflow").items() if not before)
     for name, revisions, said, remedy in (
         ("newer", ("ffffffffffff",), "is of a newer mlflow: ffffffffffff", "install the mlflow that last wrote it"),
-        ("older", (oldest,), f"is at {oldest}, this mlflow needs {heads[0]}", "mlflow db upgrade"),
-        ("half", (), f"is at no revision, this mlflow needs {heads[0]}", "mlflow db upgrade"),
+        ("older", (oldest,), f"is at {oldest}, this mlflow needs {head}", "mlflow db upgrade"),
+        ("half", (), f"is at no revision, this mlflow needs {head}", "mlflow db upgrade"),
     ):
         with pytest.raises(BadInput) as refused:
             migrations.check("mlflow", database(tmp_path / f"{name}.db", *revisions))
@@ -177,6 +179,16 @@ def test_a_database_of_another_release_is_refused_with_the_way_out(tmp_path: Pat
     with pytest.raises(BadInput, match="cannot be read: no such table"):
         sqlite3.connect(tmp_path / "empty.db").close()
         migrations.check("mlflow", f"sqlite:///{tmp_path / 'empty.db'}")
+
+
+@pytest.mark.parametrize("package", list(migrations.SCRIPTS))
+def test_the_revisions_that_are_read_are_those_that_alembic_knows(package: str) -> None:
+    spec = find_spec(package)
+    assert spec and spec.submodule_search_locations
+    folder = Path(spec.submodule_search_locations[0]) / migrations.SCRIPTS[package]
+    code = "import sys; from alembic.script import ScriptDirectory; print(*ScriptDirectory(sys.argv[1]).get_heads())"
+    done = subprocess.run([sys.executable, "-c", code, folder], capture_output=True, text=True, check=True)
+    assert set(done.stdout.split()[-1:]) == migrations.heads(package)
 
 
 def test_a_certificate_about_to_end_and_an_open_secret_fail(tmp_path: Path) -> None:

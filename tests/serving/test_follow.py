@@ -63,6 +63,7 @@ def test_each_new_champion_answers_by_itself_and_one_that_cannot_be_loaded_leave
     with served("champion", ready.root, ready=503, follow_s=0.2, cache=0) as url:
         assert httpx.get(f"{url}/health").json() == {"status": "alive"}
         assert httpx.get(f"{url}/ready").json()["why"] == "the registry has no champion yet"
+        assert "\nsnn_fusion_ready 0\n" in httpx.get(f"{url}/metrics").text
         refused = httpx.post(f"{url}/v1/predict", json={})
         assert refused.status_code == 503 and refused.headers["Retry-After"] == "10"
         assert refused.json()["error"]["problem"] == "the registry has no champion yet"

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import http.server
-import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
 import pytest
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from prometheus_client.parser import text_string_to_metric_families
 from starlette.testclient import TestClient
 
@@ -18,6 +15,7 @@ from snn_fusion.serving.model import Model
 from snn_fusion.serving.observe import UNKNOWN
 from snn_fusion.serving.settings import Settings
 from tests.serving.made import as_json, recording
+from tests.serving.spans import collector
 from tests.serving.watching import LOCAL, NEVER, value
 
 
@@ -100,35 +98,21 @@ def test_metrics_name_the_model_and_what_is_open(client: TestClient, small_model
 
 
 @pytest.fixture
-def collector(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Any]]:
+def spans(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Any]]:
     """The spans that were sent to the endpoint of OpenTelemetry."""
-    spans: list[Any] = []
-
-    class Collector(http.server.BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            sent = ExportTraceServiceRequest.FromString(self.rfile.read(int(self.headers["Content-Length"])))
-            spans.extend(s for r in sent.resource_spans for scope in r.scope_spans for s in scope.spans)
-            self.send_response(200)
-            self.end_headers()
-
-        def log_message(self, *_: Any) -> None: ...
-
-    server = http.server.HTTPServer(("127.0.0.1", 0), Collector)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://127.0.0.1:{server.server_port}")
-    yield spans
-    server.shutdown()
-    server.server_close()
+    with collector() as (endpoint, found):
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint)
+        yield found
 
 
 def test_a_request_is_traced_from_its_caller_to_queue_encoding_and_inference(
-    collector: list[Any], small_model: Model
+    spans: list[Any], small_model: Model
 ) -> None:
     caller, parent = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
     with TestClient(create(Settings(pressure_ms=NEVER), lambda _: small_model), LOCAL) as client:
         headers = {"traceparent": f"00-{caller}-{parent}-01"}
         assert client.post("/v1/predict", json=as_json(recording(1)), headers=headers).status_code == 200
-    by_name = {span.name: span for span in collector}
+    by_name = {span.name: span for span in spans}
     whole = by_name.pop("POST /v1/predict")
     assert (whole.trace_id.hex(), whole.parent_span_id.hex()) == (caller, parent)
     assert by_name.keys() == {"queue", "encode", "infer"}

@@ -178,14 +178,15 @@ def test_a_rollback_is_recorded_with_who_asked_and_served_at_once_to_those_who_a
 ) -> None:
     body = as_json(made(params.encoding))
     before = client.post("/v1/predict", json=body, headers=bearer["pete"]).json()["model"]
-    answer = client.post("/api/models/2/rollback", headers=bearer["bert"])
+    answer = client.post("/api/models/2/rollback", headers={**bearer["bert"], "X-Request-ID": "order-21"})
     assert answer.status_code == 200, answer.text
     found = answer.json()
     assert (found["rolled_back"], found["version"]) == ("2", "1")
     assert found["serving"]["reloaded"] and found["serving"]["version"] == "1"
     after = client.post("/v1/predict", json=body, headers=bearer["pete"]).json()["model"]
     assert (before["version"], after["version"]) == ("2", "1") and before["digest"] != after["digest"]
-    assert ledger.read(home.path(RECORD))[-1].body["who"] == "bert"
+    decision = ledger.read(home.path(RECORD))[-1].body
+    assert (decision["who"], decision["request_id"]) == ("bert", "order-21")
 
 
 def test_what_the_record_does_not_allow_is_a_conflict(client: TestClient, bearer: Bearer, home: Workspace) -> None:

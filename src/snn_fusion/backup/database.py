@@ -1,16 +1,17 @@
-"""PostgreSQL alone, to any moment: for a database that was emptied while workspace and artefacts are whole."""
+"""A PostgreSQL cluster restored to a moment: beside a workspace's snapshot, or alone, to any moment."""
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import tempfile
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from snn_fusion.backup import observed
-from snn_fusion.backup.bring_back import archive_command, put_back
-from snn_fusion.backup.cluster import Cluster
+from snn_fusion.backup import observed, tools
+from snn_fusion.backup.cluster import BackupSet, Cluster
 from snn_fusion.backup.recovery import programs, recovered
 from snn_fusion.backup.registry_server import registry_server
 from snn_fusion.backup.tools import Damaged
@@ -19,7 +20,43 @@ from snn_fusion.errors import BadInput, SnnFusionError
 from snn_fusion.registry.record import RECORD
 from snn_fusion.registry.snapshot import COPIES
 from snn_fusion.registry.tracking import URI
-from snn_fusion.workspace import Workspace, print_waiting, remove_tree
+from snn_fusion.workspace import Workspace, remove_tree
+
+
+@contextlib.contextmanager
+def restored_cluster(
+    cluster: Cluster,
+    sets: Sequence[BackupSet],
+    version: str,
+    data: Path,
+    options: Sequence[str],
+    archive: bool,
+    damaged: list[str],
+) -> Iterator[tuple[str, Path]]:
+    """The cluster in `data`, from the first of `sets` that is whole, recovered as `options` say and running for this
+    process only: where it is from, and the folder of its socket.
+
+    `archive`: its log is kept from then on. Raises Damaged if no backup can be read, or the log is damaged, past which
+    no earlier backup leads.
+    """
+    command = f'pgbackrest --stanza={cluster.stanza} --pg1-path="{data}" archive-push %p' if archive else None
+    to_the_end = not any(option.startswith("--target=") for option in options)
+    for backup_set in sets:
+        with contextlib.ExitStack() as stack:
+            try:
+                remove_tree(data)
+                cluster.owner.make_folder(data)
+                tools.check_space(data, backup_set.bytes, "PostgreSQL's restore")
+                cluster.restore(backup_set, data, options, archive)
+                socket = stack.enter_context(recovered(data, version, cluster.owner, command, to_the_end))
+            except Damaged as error:
+                if error.reached:
+                    raise
+                tools.report(damaged, f"{error}; the one before is taken")
+                continue
+            yield f"{backup_set.label}, repository {backup_set.repo}", socket
+            return
+    raise Damaged("no earlier backup of PostgreSQL can be read")
 
 
 def restore_database(
@@ -31,49 +68,46 @@ def restore_database(
     timeline: int | None,
     data: Path,
 ) -> dict[str, Any]:
-    """The cluster as it was at a moment (None: up to the end of what is archived), in the folder `data`.
+    """Restore the cluster as it was at a moment (None: up to the end of its archived log) into the folder `data`.
 
-    `timeline`: of the histories that restores began, the one of that moment; None: the newest. MLflow's registry in it
-    is compared with the workspace's record of promotions. Raises BadInput if no backup is that old, SnnFusionError if
-    none can be read.
+    `timeline`: the one of that moment; None: the newest. MLflow's registry in it is compared with the workspace's
+    record of promotions. Raises BadInput if no backup is that old or the registry does not fit, SnnFusionError if no
+    backup can be read.
     """
-    known = cluster.known()
-    if known.version is None or not known.sets:
+    info = cluster.info()
+    if info.version is None or not info.sets:
         raise BadInput(f"pgBackRest's stanza {cluster.stanza}", "holds no backup", "see docs/backup.md")
-    programs(known.version)
-    remove_tree(data)
+    programs(info.version)
     moment = at or datetime.now(UTC)
-    history = timeline or known.timeline
-    sets = cluster.usable(known, moment, history)
+    timeline = timeline or info.timeline
+    sets = cluster.sets_leading_to(info, moment, timeline)
     if not sets:
-        oldest = known.sets[0].stop.isoformat(timespec="seconds")
+        oldest = info.sets[0].stop.isoformat(timespec="seconds")
         raise BadInput("--at", f"the oldest backup of PostgreSQL is of {oldest}", "name a later moment")
-    failed = list[str]()
-    options = [f"--target-timeline={history}"]
-    options += ["--type=time", f"--target={at.isoformat(sep=' ')}", "--target-action=promote"] if at else []
-    for one in sets:
-        try:
-            put_back(cluster, one, data, options, archive=True)
-            archive = archive_command(cluster, data)
-            with recovered(data, known.version, cluster.owner, archive, to_the_end=at is None) as socket:
-                found = _look(params, ws, socket, artefacts)
-        except Damaged as error:
-            failed.append(f"{one.label}, repository {one.repo}: {error}")
-            if error.reached:
-                failed.append("the log is damaged there; name an earlier moment with --at")
-                break
-            print_waiting(f"{failed[-1]}; the one before is taken")
-            continue
-        result: dict[str, Any] = {"postgres": f"{one.label}, repository {one.repo}"}
-        result["at"] = moment.isoformat(timespec="seconds")
-        result["champion"] = (found.get("champion") or {}).get("version")
-        return result | ({"damaged": failed} if failed else {})
-    remove_tree(data)
-    raise SnnFusionError("PostgreSQL cannot be restored to that moment:\n" + "\n".join(failed))
+    options = [f"--target-timeline={timeline}"]
+    if at:
+        options += ["--type=time", f"--target={at.isoformat(sep=' ')}", "--target-action=promote"]
+    damaged = list[str]()
+    try:
+        with restored_cluster(cluster, sets, info.version, data, options, True, damaged) as (origin, socket):
+            found = _observe_registry(params, ws, socket, artefacts)
+    except Damaged as error:
+        if error.reached:
+            damaged.append(f"{error}: the log is damaged there; name an earlier moment with --at")
+        raise SnnFusionError("PostgreSQL cannot be restored to that moment:\n" + "\n".join(damaged)) from None
+    result = {
+        "postgres": origin,
+        "at": moment.isoformat(timespec="seconds"),
+        "champion": (found.get("champion") or {}).get("version"),
+    }
+    return result | ({"damaged": damaged} if damaged else {})
 
 
-def _look(params: Params, ws: Workspace, socket: Path, artefacts: Path | None) -> observed.Observed:
-    """What the registry says, in a workspace that holds nothing but a copy of the record of promotions."""
+def _observe_registry(params: Params, ws: Workspace, socket: Path, artefacts: Path | None) -> observed.Observed:
+    """The registry in the cluster, observed from a workspace that holds only a copy of the record of promotions.
+
+    Raises BadInput if the two do not fit.
+    """
     if artefacts is None:
         return {}
     with tempfile.TemporaryDirectory(prefix="snn-restore-") as name:

@@ -1,6 +1,6 @@
-"""What a registry and its champion are: who it is, what was decided, and what it answers to a hundred recordings.
+"""What a registry is: its champion, the record of promotions, and the champion's answers to a hundred recordings.
 
-Noted with each backup, and looked at again in what was restored of it: `differences` says what is not the same.
+Observed with each backup, and again in what was restored of it: `differences` says what is not the same.
 """
 
 from __future__ import annotations
@@ -29,18 +29,18 @@ if TYPE_CHECKING:
     from snn_fusion.data.manifest import Row
 
 RECORDINGS = 100
-CLOSE = 1e-3  # of a score: another processor adds in another order
+TOLERANCE = 1e-3  # of a score, which depends on the order in which a processor adds
 Observed = dict[str, Any]
-NOTHING: Observed = {"champion": None, "record": None, "answers": {}}  # there is no registry
+NOTHING: Observed = {"champion": None, "record": None, "answers": {}}  # where there is no registry
 
 
 def observe(params: Params, root: Path, restored: bool, env: Mapping[str, str] | None = None) -> Observed:
-    """`look` in a process of its own, whose MLflow uses the server that `env` names. Raises what that one raises.
+    """`look` in a process of its own, whose MLflow uses the server that `env` names.
 
-    In what was `restored` all that can be checked is checked, and what does not fit is Damaged.
+    Raises Damaged in what was `restored`, in which everything is checked, otherwise SnnFusionError.
     """
-    own = {**os.environ, **(env or {})}
-    if not own.get(URI) and not database(Workspace(root)).exists():
+    environment = {**os.environ, **(env or {})}
+    if not environment.get(URI) and not database(Workspace(root)).exists():
         return dict(NOTHING)
     command = [
         sys.executable,
@@ -51,12 +51,13 @@ def observe(params: Params, root: Path, restored: bool, env: Mapping[str, str] |
         "restored" if restored else "live",
     ]
     source = os.pathsep.join(filter(None, (str(PACKAGE.parent), os.environ.get("PYTHONPATH"))))
-    own |= {"PYTHONPATH": source, "SNN_FUSION_HOME": str(root), "PARAMS": params.model_dump_json()}
-    done = run(command, own, limit_s=1800)
+    environment |= {"PYTHONPATH": source, "SNN_FUSION_HOME": str(root), "PARAMS": params.model_dump_json()}
+    done = run(command, environment, limit_s=1800)
     if done.code == 0:
         return dict(json.loads(done.out.splitlines()[-1]))
-    said = next((line.removeprefix("error ") for line in reversed(done.err.splitlines()) if line.strip()), done.why)
-    raise Damaged(said) if restored else SnnFusionError(said)
+    lines = [line.removeprefix("error ") for line in done.err.splitlines() if line.strip()]
+    message = lines[-1] if lines else done.message
+    raise Damaged(message) if restored else SnnFusionError(message)
 
 
 def look(params: Params, ws: Workspace, restored: bool) -> Observed:
@@ -77,53 +78,55 @@ def look(params: Params, ws: Workspace, restored: bool) -> Observed:
     for name, (tag, _) in FILES.items():
         if tag in evaluation.tags:
             versions.run_file(evaluation, name, ws)
-    told = {name: champion.tags.get(name) for name in ("graph_digest", "weights_digest", "network_digest")}
+    digests = {name: champion.tags.get(name) for name in ("graph_digest", "weights_digest", "network_digest")}
     return {
-        "champion": {"version": champion.number, **told},
+        "champion": {"version": champion.number, **digests},
         "record": _decisions(client, model),
         "answers": _answers(graph, ws),
     }
 
 
 def differences(expected: Observed, found: Observed) -> list[str]:
-    """In what two observations differ, for people; nothing where they are the same."""
-    said = []
+    """How two observations differ, for people; empty where they are the same."""
+    messages = []
     for name in ("champion", "record"):
         if expected[name] != found[name]:
-            said.append(f"{name}: {_short(found[name])} instead of {_short(expected[name])}")
+            messages.append(f"{name}: {_short(found[name])} instead of {_short(expected[name])}")
     missing = sorted(expected["answers"].keys() - found["answers"].keys())
     if missing:
-        said.append(f"{len(missing)} recordings are missing, {missing[0]} first")
-    others = [
+        messages.append(f"{len(missing)} recordings are missing, {missing[0]} first")
+    changed = [
         name
         for name, answer in expected["answers"].items()
         if name in found["answers"] and not same_answer(answer, found["answers"][name])
     ]
-    if others:
-        said.append(f"{len(others)} of {len(expected['answers'])} recordings get another answer, {others[0]} first")
-    return said
+    if changed:
+        messages.append(
+            f"{len(changed)} of {len(expected['answers'])} recordings get another answer, {changed[0]} first"
+        )
+    return messages
 
 
-def same_answer(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+def same_answer(first: Mapping[str, Any], second: Mapping[str, Any]) -> bool:
     """The same label, and the same scores as far as processors agree."""
-    pairs = zip(one["scores"], other["scores"], strict=False)
-    close = len(one["scores"]) == len(other["scores"]) and all(abs(a - b) <= CLOSE for a, b in pairs)
-    return bool(one["label"] == other["label"]) and close
+    if first["label"] != second["label"] or len(first["scores"]) != len(second["scores"]):
+        return False
+    return all(abs(a - b) <= TOLERANCE for a, b in zip(first["scores"], second["scores"], strict=True))
 
 
-def chosen(rows: Sequence[Row], count: int = RECORDINGS) -> list[Row]:
-    """Always the same `count` of these recordings, of all kinds: drawn by the digest of their id."""
+def sample(rows: Sequence[Row], count: int = RECORDINGS) -> list[Row]:
+    """`count` of these recordings, always the same and of all kinds: chosen by the digest of their id."""
     return sorted(rows, key=lambda row: hashlib.sha256(row.id.encode()).digest())[:count]
 
 
 def _short(value: object) -> str:
     if not isinstance(value, dict):
         return "none"
-    return ", ".join(f"{name} {str(one)[:12]}" for name, one in value.items())
+    return ", ".join(f"{name} {str(entry)[:12]}" for name, entry in value.items())
 
 
 def _decisions(client: MlflowClient, model: str) -> dict[str, Any] | None:
-    """How many decisions the registry's record holds, and the digest of the last, which covers all before it."""
+    """How many decisions the registry's record holds, and the digest of the last one, which covers all before it."""
     from mlflow.exceptions import MlflowException
 
     try:
@@ -150,15 +153,15 @@ def _answers(graph_folder: Path, ws: Workspace) -> dict[str, Any]:
         return {}
     graph = load_graph(graph_folder)
     known = [row for row in split_rows(ws) if row.source != JOINED and any(row.has(s) for s in graph.network.senses)]
-    found = {}
-    for row in chosen(known):
+    answers = {}
+    for row in sample(known):
         refs = {sense: row.senses[sense] for sense in graph.network.senses if row.has(sense)}
         spikes = encode_together(load_together(ws.path("recordings"), refs), graph.encoding)[0]
-        shown = {sense: with_taps(one, graph.encoding) for sense, one in spikes.items()}
-        scores = graph.network.run(shown, 1).potential[:, -1]
+        inputs = {sense: with_taps(train, graph.encoding) for sense, train in spikes.items()}
+        scores = graph.network.run(inputs, 1).potential[:, -1]
         label = graph.classes[int(decide(scores)[0])]
-        found[row.id] = {"label": label, "scores": [round(float(one), 6) for one in scores[0]]}
-    return found
+        answers[row.id] = {"label": label, "scores": [round(float(score), 6) for score in scores[0]]}
+    return answers
 
 
 def main() -> int:

@@ -11,18 +11,18 @@ from snn_fusion.errors import BadInput
 from snn_fusion.workspace import disk_errors
 
 LENGTH = 16  # characters that a password has at least
-DIFFERENT = 6  # of which so many differ
+DIFFERENT = 6  # how many of them differ at least
 
 
-def own_file() -> Path:
-    """Where a password that was made here is kept: outside of the workspace, which a backup is to outlive."""
+def default_password_file() -> Path:
+    """Where a password that was created here is kept: outside of the workspace, which a backup is to outlive."""
     base = os.environ.get("XDG_CONFIG_HOME") or "~/.config"
     return Path(base).expanduser() / "snn-fusion" / "backup-password"
 
 
 def password_file(settings: Settings) -> Path:
-    """The file with the password, looked at. Raises BadInput if there is none, it is weak, or open to others."""
-    path = settings.password or own_file()
+    """The file with the password. Raises BadInput if there is none, it is weak, or others can read it."""
+    path = settings.password or default_password_file()
     if not path.exists():
         remedy = f"put the password that you kept into a file of mode 600, and name it in {PASSWORD_FILE}"
         raise BadInput(path, "there is no such file, and without the password no backup can be read", remedy)
@@ -30,16 +30,13 @@ def password_file(settings: Settings) -> Path:
     return path
 
 
-def made_on_first_use(settings: Settings) -> Path | None:
-    """Make a password if nobody named a file and this folder holds no backups yet; the file, if one was made.
-
-    Raises BadInput where a password has to be named.
-    """
-    path = own_file()
+def create_on_first_use(settings: Settings) -> Path | None:
+    """Create a password if no file is named and the place, a folder, holds no backups yet; its file, if created."""
+    path = default_password_file()
     if settings.password or path.exists() or not is_folder(settings.place):
         return None
     if Path(settings.place, "config").exists():
-        return None  # made with a password that is not here
+        return None  # its password is not here
     with disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:

@@ -1,4 +1,4 @@
-"""An MLflow server of a restored PostgreSQL and restored artefacts, on the loopback, for as long as we look at it."""
+"""An MLflow server on a restored PostgreSQL and restored artefacts, on the loopback, while they are checked."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ START_S = 120.0
 
 @contextlib.contextmanager
 def registry_server(cluster: Path, artefacts: Path) -> Iterator[str]:
-    """The server's address; `cluster` is the folder of PostgreSQL's socket. Raises Damaged if it does not start, for a
-    database that is not MLflow's or of another version of it.
+    """The server's address; `cluster` is the folder of PostgreSQL's socket. Raises Damaged if it does not start, for
+    instance because the database is not MLflow's or of another version of it.
     """
     artefacts.mkdir(parents=True, exist_ok=True)
     with socket.socket() as probe:
@@ -42,9 +42,9 @@ def registry_server(cluster: Path, artefacts: Path) -> Iterator[str]:
 
 
 def _environment() -> dict[str, str]:
-    """Without what names another registry, or another way to PostgreSQL."""
-    left_out = ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI", "PGHOST", "PGPORT", "PGUSER", "PGPASSFILE", "PGDATABASE")
-    return {name: value for name, value in os.environ.items() if name not in left_out}
+    """This process's, without what names another registry or another PostgreSQL."""
+    omitted = ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI", "PGHOST", "PGPORT", "PGUSER", "PGPASSFILE", "PGDATABASE")
+    return {name: value for name, value in os.environ.items() if name not in omitted}
 
 
 def _wait(url: str, process: subprocess.Popen[str], log: Path) -> None:
@@ -53,5 +53,5 @@ def _wait(url: str, process: subprocess.Popen[str], log: Path) -> None:
         with contextlib.suppress(OSError), urllib.request.urlopen(f"{url}/health", timeout=2):
             return
         time.sleep(0.2)
-    said = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
-    raise Damaged("MLflow does not start on the restored database: " + "; ".join(said[-2:])[:500])
+    lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
+    raise Damaged("MLflow does not start on the restored database: " + "; ".join(lines[-2:])[:500])

@@ -1,4 +1,4 @@
-"""What is at work in a workspace, so that a restore never pulls it away from under a process."""
+"""What is at work in a workspace, so that a restore never replaces files that a process uses."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ LOCKS = (".lock*", ".*.lock", "airflow/.retrain.lock")
 def check_nothing_runs(ws: Workspace, cluster: Cluster | None) -> None:
     """Raises BadInput naming the first of what is at work: PostgreSQL, the UIs, a service, a stage."""
     if cluster:
-        if cluster.accepts():
-            raise BadInput("PostgreSQL", "accepts connections: a restore would pull its files away", "stop it first")
+        if cluster.is_accepting():
+            raise BadInput("PostgreSQL", "accepts connections, and a restore replaces its files", "stop it first")
         pid = cluster.data / "postmaster.pid"
         if pid.exists():
             remedy = f"stop the server; if it was killed and none runs, remove {pid}"
@@ -39,13 +39,13 @@ def check_nothing_runs(ws: Workspace, cluster: Cluster | None) -> None:
 
 def _ui(ws: Workspace) -> Iterator[tuple[str, int]]:
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-        told = json.loads(ws.path("airflow", "ui.json").read_text())
-        if started(int(told["pid"])) == told["since"]:
-            yield "snn-fusion ui", int(told["pid"])
+        process = json.loads(ws.path("airflow", "ui.json").read_text())
+        if started(int(process["pid"])) == process["since"]:
+            yield "snn-fusion ui", int(process["pid"])
 
 
 def _services(ws: Workspace) -> Iterator[tuple[str, int]]:
-    """Processes that answer requests from this workspace."""
+    """Processes that serve from this workspace."""
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error, OSError):
             command = process.cmdline()

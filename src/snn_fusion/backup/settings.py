@@ -1,4 +1,4 @@
-"""Where backups go and how long they are kept, from environment variables. docs/backup.md lists them.
+"""Where backups go and how long they are kept, from environment variables, which docs/backup.md lists.
 
 Each may be given as `..._FILE` instead: the path of a file that holds the value.
 """
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from snn_fusion.errors import BadInput
-from snn_fusion.registry.tracking import without_password
+from snn_fusion.log_lines import without_password
 
 PREFIX = "SNN_FUSION_BACKUP_"
 NAMES = ("PLACE", "SECOND", "KEEP_DAYS", "STANZA", "ARTEFACTS", "CONFIGURATION", "EVERY_S", "DAILY", "BY")
@@ -48,19 +48,19 @@ class Settings:
             if environment.get(name):
                 remedy = f"write it to a file of mode 600, and name that in {PASSWORD_FILE}"
                 raise BadInput(name, "a password in the environment can be read where containers are listed", remedy)
-        found = _values(environment)
+        values = _values(environment)
         password = environment.get(PASSWORD_FILE) or environment.get(RESTIC_PASSWORD_FILE)
         return cls(
-            place=_place("--to, --from", place) if place else _place(f"{PREFIX}PLACE", found.get("PLACE", "")),
-            second=_place(f"{PREFIX}SECOND", found.get("SECOND", "")),
+            place=_place("--to, --from", place) if place else _place(f"{PREFIX}PLACE", values.get("PLACE", "")),
+            second=_place(f"{PREFIX}SECOND", values.get("SECOND", "")),
             password=Path(password).expanduser() if password else None,
-            keep_days=_whole("KEEP_DAYS", found.get("KEEP_DAYS", "30"), least=1),
-            stanza=found.get("STANZA", ""),
-            artefacts=Path(found["ARTEFACTS"]) if found.get("ARTEFACTS") else None,
-            configuration=tuple(Path(one) for one in found.get("CONFIGURATION", "").split(os.pathsep) if one),
-            every_s=_whole("EVERY_S", found.get("EVERY_S", "240"), least=60),
-            daily=_time(found.get("DAILY", "01:00")),
-            by=_one_of("BY", found.get("BY", ""), ("", "container")),
+            keep_days=_whole("KEEP_DAYS", values.get("KEEP_DAYS", "30"), least=1),
+            stanza=values.get("STANZA", ""),
+            artefacts=Path(values["ARTEFACTS"]) if values.get("ARTEFACTS") else None,
+            configuration=tuple(Path(path) for path in values.get("CONFIGURATION", "").split(os.pathsep) if path),
+            every_s=_whole("EVERY_S", values.get("EVERY_S", "240"), least=60),
+            daily=_time(values.get("DAILY", "01:00")),
+            by=_by(values.get("BY", "")),
         )
 
 
@@ -70,15 +70,15 @@ def is_folder(place: str) -> bool:
 
 
 def _values(environment: Mapping[str, str]) -> dict[str, str]:
-    found: dict[str, str] = {}
+    values: dict[str, str] = {}
     for key, text in environment.items():
         if not key.startswith(PREFIX) or key == PASSWORD_FILE or not text:
             continue
         name = key.removeprefix(PREFIX)
         short = name.removesuffix("_FILE")
         if short not in NAMES:
-            there = ", ".join(f"{PREFIX}{one}" for one in NAMES)
-            raise BadInput(key, "is not known", f"there are: {there}, each also as ..._FILE, and {PASSWORD_FILE}")
+            known = ", ".join(f"{PREFIX}{known}" for known in NAMES)
+            raise BadInput(key, "is not known", f"there are: {known}, each also as ..._FILE, and {PASSWORD_FILE}")
         if name != short:
             if environment.get(f"{PREFIX}{short}"):
                 raise BadInput(key, f"is set, and {PREFIX}{short} too", "set one of them")
@@ -86,8 +86,8 @@ def _values(environment: Mapping[str, str]) -> dict[str, str]:
         elif without_password(text) != text:
             remedy = f"write it to a file of mode 600, and name that in {key}_FILE"
             raise BadInput(key, "holds a password, which can be read where containers are listed", remedy)
-        found[short] = text
-    return found
+        values[short] = text
+    return values
 
 
 def _content(key: str, path: str) -> str:
@@ -119,8 +119,7 @@ def _time(text: str) -> str:
     return text
 
 
-def _one_of(name: str, text: str, values: tuple[str, ...]) -> str:
-    if text not in values:
-        known = ", ".join(one for one in values if one)
-        raise BadInput(f"{PREFIX}{name}", f"is {text[:40]!r}", f"{known}, or leave it out")
+def _by(text: str) -> str:
+    if text not in ("", "container"):
+        raise BadInput(f"{PREFIX}BY", f"is {text[:40]!r}", "container, or leave it out")
     return text

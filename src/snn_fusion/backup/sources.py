@@ -1,9 +1,9 @@
-"""What of a workspace is backed up, and how it is seen at one moment while stages are at work.
+"""What of a workspace is backed up, and how a snapshot is of one moment while stages are at work.
 
 A backup takes no lock: a training holds the workspace's for hours. A finished stage is a folder that never changes and
-is replaced whole, so a snapshot during which none was replaced is of one moment; else it is taken again, which costs
-only what has changed. SQLite's files do change: they are copied with SQLite's own backup first, and left out of the
-snapshot.
+is replaced whole, so a snapshot during which none was replaced is of one moment; otherwise it is taken again, which
+reads only what has changed. SQLite's files do change: SQLite's own backup copies them first, and the snapshot leaves
+them out.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from snn_fusion.registry.record import RECORD
 from snn_fusion.registry.snapshot import COPIES
 from snn_fusion.workspace import STAMP, Workspace, disk_error_in, remove_tree
 
-STAGING = ".backup"  # in the workspace: copies of databases, and what is said of the backup
+STAGING = ".backup"  # in the workspace: the copies of databases and the manifest
 MANIFEST = "manifest.json"
 RESTORING, REPLACED = ".restoring", ".replaced"
 BUSY_S = 30.0
-# Made again from what is kept, or of this place only: locks, the state of backups, what is being built or removed.
-SKIPPED = (
+# What can be made again, or belongs to this place only: locks, the state of backups, what is being built or removed.
+EXCLUDED = (
     *("cache", "downloads", "reproduce", "logs", "airflow/logs", "backups"),
     *(".building", RESTORING, REPLACED, f".old/{STAGE}.*", ".lock*", ".*.lock", "airflow/.*.lock", "mlflow/.*.lock"),
     *("dvc/*/.dvc/tmp", "airflow/*.pid", "airflow/ui.json"),
@@ -49,24 +49,24 @@ MAGIC = b"SQLite format 3\x00"
 BESIDE = ("-wal", "-shm", "-journal")
 
 
-def moment(ws: Workspace) -> dict[str, tuple[int, ...]]:
-    """What tells one state of the workspace from another: which stages are in place, which recordings are current, how
-    far the record of promotions is.
+def fingerprint(ws: Workspace) -> dict[str, tuple[int, ...]]:
+    """What differs between two states of the workspace: which stages are in place, which recordings are current, and
+    the record of promotions.
     """
     stamps = [*ws.root.glob(f"[!.]*/{STAMP}"), *ws.root.glob(f"[!.]*/*/{STAMP}")]
     files = [*stamps, *(ws.path(STAGE, name) for name in FILES), ws.path(RECORD), *ws.root.glob(COPIES)]
-    found = {}
+    states = {}
     for file in files:
         try:
             stat, folder = file.stat(), file.parent.stat()
         except OSError:
             continue
         place = (folder.st_ino,) if file.name == STAMP else ()
-        found[str(file)] = (*place, stat.st_ino, stat.st_ctime_ns)
-    return found
+        states[str(file)] = (*place, stat.st_ino, stat.st_ctime_ns)
+    return states
 
 
-def stage_databases(ws: Workspace) -> list[str]:
+def copy_databases(ws: Workspace) -> list[str]:
     """Copy every SQLite database into the staging folder; their paths within the workspace.
 
     Raises SnnFusionError naming one that is damaged.
@@ -74,21 +74,20 @@ def stage_databases(ws: Workspace) -> list[str]:
     target = ws.path(STAGING, "databases")
     remove_tree(target)
     target.mkdir(parents=True)
-    found = sorted(path.relative_to(ws.root).as_posix() for path in databases(ws.root))
-    for name in found:
+    names = sorted(path.relative_to(ws.root).as_posix() for path in databases(ws.root))
+    for name in names:
         _copy(ws.path(name), target / name)
-    return found
+    return names
 
 
-def put_databases(workspace: Path) -> list[str]:
-    """In a restored workspace, move the copies of the databases to where they belong; their paths."""
-    staged = workspace / STAGING / "databases"
-    found = sorted(path.relative_to(staged).as_posix() for path in staged.rglob("*") if path.is_file())
-    for name in found:
-        (workspace / name).parent.mkdir(parents=True, exist_ok=True)
-        (staged / name).replace(workspace / name)
+def put_databases_in_place(workspace: Path) -> None:
+    """In a restored workspace, move the copies of the databases to where they belong."""
+    copies = workspace / STAGING / "databases"
+    for copy in [path for path in copies.rglob("*") if path.is_file()]:
+        place = workspace / copy.relative_to(copies)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        copy.replace(place)
     remove_tree(workspace / STAGING)
-    return found
 
 
 def databases(root: Path) -> Iterator[Path]:
@@ -102,24 +101,22 @@ def databases(root: Path) -> Iterator[Path]:
                 yield path
 
 
-def skipped(ws: Workspace, staged: list[str]) -> list[str]:
+def exclude_patterns(ws: Workspace, copied: list[str]) -> list[str]:
     """Patterns of what a snapshot leaves out: what can be made again, and databases that were copied."""
     root = literal(ws.root)
-    names = [literal(name) for name in staged]
+    names = [literal(name) for name in copied]
     beside = [name + ending for name in names for ending in BESIDE]
-    return [f"{root}/{pattern}" for pattern in (*SKIPPED, *names, *beside)]
+    return [f"{root}/{pattern}" for pattern in (*EXCLUDED, *names, *beside)]
 
 
 def sizes(ws: Workspace, place: Path, since: datetime | None) -> tuple[int, int]:
-    """Bytes of all files of a folder, and of those that were written since then: what a snapshot holds of it, and what
-    it adds at most.
-    """
+    """Bytes of all files of a folder and of those written since then: what a snapshot of it holds, and adds at most."""
     limit = since.timestamp() if since else 0.0
-    left_out = {pattern for pattern in SKIPPED if "/" not in pattern} if place == ws.root else set()
+    excluded = {pattern for pattern in EXCLUDED if "/" not in pattern} if place == ws.root else set()
     total = changed = 0
     for folder, names, files in os.walk(place):
         if Path(folder) == place:
-            names[:] = [name for name in names if name not in left_out]
+            names[:] = [name for name in names if name not in excluded]
         for name in files:
             try:
                 stat = os.lstat(Path(folder, name))
@@ -148,11 +145,11 @@ def _copy(source: Path, target: Path) -> None:
         ):
             old.backup(new)
             new.execute("PRAGMA journal_mode=DELETE")
-            said = new.execute("PRAGMA quick_check(1)").fetchone()[0]
+            verdict = new.execute("PRAGMA quick_check(1)").fetchone()[0]
     except sqlite3.DatabaseError as error:
         if disk_error_in(str(error)):
-            raise  # of our disk, which the caller names
-        said = str(error)
-    if said != "ok":
-        raise SnnFusionError(f"{source}: the database cannot be copied: {said}; restore it from an earlier backup")
+            raise  # of the disk, not the database
+        verdict = str(error)
+    if verdict != "ok":
+        raise SnnFusionError(f"{source}: the database cannot be copied: {verdict}; restore it from an earlier backup")
     shutil.copymode(source, target)

@@ -15,16 +15,16 @@ def path(ws: Workspace) -> Path:
 
 
 def read(ws: Workspace) -> dict[str, Any]:
-    """All that was noted; nothing where there is no file, or a damaged one."""
+    """All that was noted; empty where there is no file, or a damaged one."""
     try:
-        found = json.loads(path(ws).read_text())
+        state = json.loads(path(ws).read_text())
     except (OSError, ValueError):
         return {}
-    return found if isinstance(found, dict) else {}
+    return state if isinstance(state, dict) else {}
 
 
 def note(ws: Workspace, what: str, ok: bool, error: str = "", **facts: object) -> None:
-    """`what` is `backup`, `snapshot` or `drill`. What was noted of the others stays."""
+    """Note how a `backup`, `snapshot` or `drill` ended; the notes of the others stay."""
     at = datetime.now(UTC).isoformat(timespec="seconds")
     state = read(ws) | {what: {"at": at, "ok": ok, **facts, "error": error}}
     write_atomic(path(ws), json.dumps(state, indent=1))

@@ -1,4 +1,4 @@
-"""The programs that do the work, run with a time limit and ended with us."""
+"""The external programs: run with a time limit, and ended when this process ends."""
 
 from __future__ import annotations
 
@@ -11,14 +11,15 @@ from pathlib import Path
 from typing import Any
 
 from snn_fusion.errors import BadInput, SnnFusionError
+from snn_fusion.workspace import print_waiting
 
-PATIENCE_S = 20.0  # that a program gets to remove its locks, before it is killed
+TERMINATE_S = 20.0  # that a program gets to remove its locks before it is killed
 PACKAGES = {"restic": "restic", "pgbackrest": "pgbackrest", "psql": "postgresql-client-15"}
-MARGIN = 16 << 20  # bytes that are to stay free
+SPARE = 16 << 20  # bytes that stay free
 
 
 class Damaged(SnnFusionError):
-    """An archive cannot be read back whole. `reached`: the place in PostgreSQL's log up to which it could be."""
+    """A backup cannot be read back whole. `reached`: the position in PostgreSQL's log up to which it could be read."""
 
     def __init__(self, message: str, reached: str | None = None) -> None:
         self.reached = reached
@@ -26,46 +27,46 @@ class Damaged(SnnFusionError):
 
 
 @dataclass(frozen=True)
-class Done:
-    """How a program ended, and what it said."""
+class Completed:
+    """How a program ended, and what it printed."""
 
     code: int
     out: str
     err: str
 
     @property
-    def why(self) -> str:
-        """What it said of an error, in one line."""
+    def message(self) -> str:
+        """Its error message, on one line."""
         lines = [line.strip() for line in (self.err + "\n" + self.out).splitlines() if line.strip()]
         return "; ".join(lines[-3:])[:600] or f"exit code {self.code}"
 
 
-def need(*programs: str) -> None:
-    """Raises BadInput if one of these is not installed."""
-    for name in programs:
-        if shutil.which(name) is None:
-            remedy = f"apt-get install {PACKAGES[name]} (or use the image snn-fusion/backup)"
-            raise BadInput(name, "is not installed", remedy)
-
-
 @dataclass(frozen=True)
 class User:
-    """Whom a program runs as."""
+    """The user that a program runs as."""
 
     uid: int
     gid: int
 
     def options(self) -> dict[str, Any]:
-        """For Popen; nothing where we are that user already, or are nobody who could change it."""
+        """For Popen; empty where this process cannot change its user, or need not."""
         if os.geteuid() != 0 or self.uid == 0:
             return {}
         return {"user": self.uid, "group": self.gid, "extra_groups": []}
 
-    def make(self, folder: Path) -> None:
-        """An empty folder of this user's, which nobody else can look into."""
+    def make_folder(self, folder: Path) -> None:
+        """Create a folder of mode 700 that this user owns."""
         folder.mkdir(parents=True, mode=0o700)
         if self.options():
             os.chown(folder, self.uid, self.gid)
+
+
+def require_programs(*names: str) -> None:
+    """Raises BadInput if one of these is not installed."""
+    for name in names:
+        if shutil.which(name) is None:
+            remedy = f"apt-get install {PACKAGES[name]} (or use the image snn-fusion/backup)"
+            raise BadInput(name, "is not installed", remedy)
 
 
 def run(
@@ -73,8 +74,8 @@ def run(
     env: Mapping[str, str] | None = None,
     limit_s: float = 6 * 3600,
     user: User | None = None,
-) -> Done:
-    """Run a program to its end. Raises SnnFusionError when the time is over."""
+) -> Completed:
+    """Run a program to its end. Raises SnnFusionError when `limit_s` has passed."""
     process = subprocess.Popen(
         command,
         env={**os.environ, **(env or {})},
@@ -93,29 +94,34 @@ def run(
     except BaseException:
         _end(process)
         raise
-    return Done(process.returncode, out, err)
+    return Completed(process.returncode, out, err)
 
 
 def _end(process: subprocess.Popen[str]) -> None:
     process.terminate()
     try:
-        process.communicate(timeout=PATIENCE_S)
+        process.communicate(timeout=TERMINATE_S)
     except subprocess.TimeoutExpired:
         process.kill()
         process.communicate()
 
 
-def check_space(where: Path, bytes_needed: int, what: str) -> None:
-    """Raises BadInput if the disk that `where` lies on, or will lie on, is too small."""
-    there = next(path for path in (where, *where.parents) if path.exists())
-    free = shutil.disk_usage(there).free
-    if bytes_needed + MARGIN > free:
-        problem = f"{what} takes up to {in_words(bytes_needed)}, and {in_words(free)} are free there"
-        raise BadInput(where, problem, "free some space, or name another place")
+def report(damaged: list[str], text: str) -> None:
+    """Add a damaged backup to the list, and tell whoever is waiting."""
+    damaged.append(text)
+    print_waiting(text)
 
 
-def in_words(count: float) -> str:
-    """Bytes, for people."""
+def check_space(path: Path, bytes_needed: int, what: str) -> None:
+    """Raises BadInput if the disk that `path` lies on, or will lie on, is too small."""
+    existing = next(folder for folder in (path, *path.parents) if folder.exists())
+    free = shutil.disk_usage(existing).free
+    if bytes_needed + SPARE > free:
+        problem = f"{what} takes up to {human_bytes(bytes_needed)}, and {human_bytes(free)} are free there"
+        raise BadInput(path, problem, "free some space, or name another place")
+
+
+def human_bytes(count: float) -> str:
     units, unit = ("B", "KB", "MB", "GB", "TB"), 0
     while count >= 1000 and unit < len(units) - 1:
         count, unit = count / 1000, unit + 1

@@ -6,7 +6,9 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from rich import progress as bars
-from rich.console import Console, RenderableType
+from rich.console import RenderableType
+
+from snn_fusion import log_lines
 
 if TYPE_CHECKING:
     from snn_fusion.network.graph import Graph
@@ -17,7 +19,7 @@ class Progress:
 
     def __init__(self, what: str = "evaluate") -> None:
         self.what = what
-        self.console = Console(stderr=True)
+        self.console = log_lines.console()
         columns = (bars.TextColumn(what), bars.BarColumn(), bars.MofNCompleteColumn(), bars.TimeElapsedColumn())
         self.bar = bars.Progress(*columns, console=self.console, disable=not self.console.is_terminal)
         self.task = self.bar.add_task(what, total=None)
@@ -41,7 +43,7 @@ class Progress:
 
 
 def say(what: RenderableType) -> None:
-    Console(stderr=True).print(what, highlight=False)
+    log_lines.console().print(what, highlight=False)
 
 
 def warn_of_encoder(graph: Graph) -> None:
@@ -50,4 +52,4 @@ def warn_of_encoder(graph: Graph) -> None:
 
     if graph.meta["encoder"]["version"] != encoder_version():
         text = "the encoders' code has changed since this network was trained: its accuracy may suffer"
-        Console(stderr=True).print(text, style="yellow", highlight=False)
+        log_lines.console().print(text, style="yellow", highlight=False)

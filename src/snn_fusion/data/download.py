@@ -12,9 +12,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn, TransferSpeedColumn
 
+from snn_fusion import log_lines
 from snn_fusion.errors import BadInput, SnnFusionError
 
 BLOCK = 1 << 16
@@ -133,7 +133,7 @@ class _bar:  # noqa: N801 - used as a function
     """Progress on stderr: a bar on a terminal, else a line each quarter of the file."""
 
     def __init__(self, name: str) -> None:
-        self.name, self.console, self.quarter = name, Console(stderr=True), -1
+        self.name, self.console, self.quarter = name, log_lines.console(), -1
         columns = ("{task.description}", BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
         self.progress = Progress(*columns, console=self.console, transient=True)
         self.task = self.progress.add_task(f"fetching {name}", total=None)

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from rich.console import Console
 from rich.panel import Panel
 
+from snn_fusion import log_lines
 from snn_fusion.data.dataset import SYNTHETIC
 from snn_fusion.data.download import TRIES, Unreachable, download
 from snn_fusion.data.layouts import find_sets
@@ -118,7 +118,7 @@ def _generate(ws: Workspace, seed: int) -> Source:
 
 def say(text: str) -> None:
     """A line on stderr, where progress goes."""
-    Console(stderr=True).print(text, style="dim", highlight=False, soft_wrap=True)
+    log_lines.console().print(text, style="dim", highlight=False, soft_wrap=True)
 
 
 def warn_synthetic(stands_in: bool) -> None:
@@ -128,4 +128,4 @@ def warn_synthetic(stands_in: bool) -> None:
         "again.\n"
     )
     text = (why if stands_in else "") + "Accuracies of this run say nothing about real recordings."
-    Console(stderr=True).print(Panel(text, title="THIS RUN USES SYNTHETIC RECORDINGS", style="bold yellow"))
+    log_lines.console().print(Panel(text, title="THIS RUN USES SYNTHETIC RECORDINGS", style="bold yellow"))

@@ -10,6 +10,7 @@ from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from snn_fusion.deploy.secret_files import user_id
 from snn_fusion.errors import BadInput
 from snn_fusion.workspace import disk_errors, project_root, write_atomic
 
@@ -35,6 +36,8 @@ class Options(BaseModel):
     https_port: int = 443
     profiles: tuple[str, ...] = ("pipeline",)
     data: str = ""  # a folder with a mirror of the public recordings
+    backups: str = ""  # a folder for backups, preferably of another disk; a volume of the engine without it
+    second: str = ""  # a folder for copies of them, preferably of another machine
     akida: bool = False  # its user agrees to Akida's licence
     subnet: str = "172.31.240"  # the first three numbers of the network between nginx and the service
     metrics_from: tuple[str, ...] = ()  # networks that may read /metrics
@@ -81,12 +84,15 @@ class Options(BaseModel):
             raise BadInput("--subnet", f"is {self.subnet!r}", "three numbers of a private network, such as 172.31.240")
         if self.data and not Path(self.data).is_dir():
             raise BadInput("--data", f"{self.data}: no such folder", "a folder with fsdd/, nmnist/ and pendigits/")
+        for name, folder in (("--backups", self.backups), ("--second", self.second)):
+            _check_folder(name, folder)
         if self.rate < 1:
             raise BadInput("--rate", f"is {self.rate}", "1 or more requests a second")
         return self
 
     def environment(self, state: Path, tag: str) -> dict[str, str]:
         """What compose.yaml asks for. No secret is among it."""
+        folders = {"DATA_DIR": self.data, "BACKUPS": self.backups, "SECOND": self.second}
         return {
             "SNN_FUSION_STATE": str(state),
             "SNN_FUSION_TAG": tag,
@@ -97,6 +103,20 @@ class Options(BaseModel):
             "SNN_FUSION_SUBNET": self.subnet,
             "SNN_FUSION_EXECUTOR": "CeleryExecutor" if "celery" in self.profiles else "LocalExecutor",
             "SNN_FUSION_STATSD": str("monitoring" in self.profiles),
+            "SNN_FUSION_TRACES": str(bool(os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT"))),
+            "SNN_FUSION_ARCHIVE": "yes" if "backup" in self.profiles else "no",
+            "SNN_FUSION_BACKUP_BY": "container" if "backup" in self.profiles else "",
             "AKIDA": "yes" if self.akida else "no",
-            **({"SNN_FUSION_DATA_DIR": self.data} if self.data else {}),
+            **{f"SNN_FUSION_{name}": folder for name, folder in folders.items() if folder},
         }
+
+
+def _check_folder(name: str, folder: str) -> None:
+    """Raises BadInput if the containers could not write to it."""
+    if not folder:
+        return
+    if not Path(folder).is_dir():
+        raise BadInput(name, f"{folder}: no such folder", "mount the disk, or make the folder")
+    if (owner := Path(folder).stat().st_uid) != user_id():
+        problem = f"{folder} belongs to user {owner}, and the containers run as user {user_id()}"
+        raise BadInput(name, problem, f"chown {user_id()} {folder}")

@@ -19,7 +19,7 @@ from snn_fusion.serving.keys import make_key
 from snn_fusion.workspace import disk_errors
 
 LEAST = 16  # characters of a password that somebody brought along
-ROLES = ("postgres", "airflow", "mlflow", "optuna", "monitor")
+ROLES = ("postgres", "airflow", "mlflow", "optuna", "monitor", "backup")
 KID = "stack"
 ROOT_USER = 10001  # who the containers run as where root makes the stack
 
@@ -47,7 +47,7 @@ def check(folder: Path) -> None:
 
 def hand_over(folder: Path) -> None:
     """Make the containers' user the owner, where that is not who makes the stack."""
-    for path in folder.iterdir():
+    for path in (folder, *folder.iterdir()):
         if os.getuid() == 0:
             os.chown(path, user_id(), user_id())
 
@@ -74,6 +74,7 @@ def _make(folder: Path) -> list[str]:
     airflow, mlflow, optuna = ((folder / f"postgres_{role}").read_text().strip() for role in ROLES[1:4])
     file("pgpass_airflow", f"*:*:airflow:airflow:{airflow}\n*:*:optuna:optuna:{optuna}\n*:*:mlflow:mlflow:{mlflow}\n")
     file("pgpass_mlflow", f"*:*:mlflow:mlflow:{mlflow}\n")
+    file("pgpass_backup", f"*:*:*:backup:{(folder / 'postgres_backup').read_text().strip()}\n")
     file("metrics_token", _password())
     file("backup_password", _password())
     file("airflow_jwt", _password())

@@ -17,12 +17,13 @@ from rich.console import Console
 from snn_fusion.deploy import certificate, images, secret_files, site
 from snn_fusion.deploy.engine import Engine, Stack, find
 from snn_fusion.deploy.options import Options, state_folder
+from snn_fusion.deploy.rollout.live import Live
 from snn_fusion.errors import BadInput, SnnFusionError
-from snn_fusion.workspace import project_root
+from snn_fusion.workspace import disk_errors, project_root, write_atomic
 
 GB = 10**9
-MEMORY = {"": 4 * GB, "pipeline": 8 * GB, "celery": 4 * GB, "monitoring": 2 * GB, "logging": 6 * GB}
-DISK = {"": 8 * GB, "pipeline": 14 * GB}  # for images and volumes of a new stack
+MEMORY = {"": 4 * GB, "pipeline": 8 * GB, "celery": 4 * GB, "monitoring": 2 * GB, "logging": 6 * GB, "backup": 2 * GB}
+DISK = {"": 8 * GB, "pipeline": 14 * GB, "backup": 4 * GB}  # for images and volumes of a new stack
 HEALTHY_S = 600.0
 PROJECT = "SNN_FUSION_PROJECT"  # environment variable: several stacks on one engine, each with a state and a subnet
 
@@ -32,7 +33,11 @@ def stack(options: Options, engine: Engine | None = None) -> Stack:
     file = project_root() / "docker" / "compose.yaml"
     tag = images.tag()
     project = os.environ.get(PROJECT, "")
-    return Stack(engine or find(), file, tag, project, options.profiles, options.environment(state_folder(), tag))
+    state = state_folder()
+    engine = engine or find()
+    environment = {**options.environment(state, tag), **Live.load(state).environment()}
+    environment["SNN_FUSION_DOCKER_ROOT"] = engine.root  # where the lines of containers lie
+    return Stack(engine, file, tag, project, options.profiles, environment)
 
 
 def up(options: Options, given: tuple[Path, Path] | None, console: Console) -> dict[str, Any]:
@@ -53,10 +58,13 @@ def up(options: Options, given: tuple[Path, Path] | None, console: Console) -> d
     options.save(state)
     for line in (f"secrets: made {', '.join(made)}" if made else "secrets: as they were", shown):
         console.print(line, highlight=False)
+    write_environment(state, running)
+    if "backup" not in options.profiles:
+        console.print("backups: none are made (--profile backup, beside those that you use)", highlight=False)
     images.bring_torch()
     for image in images.needed(options.profiles):
         with console.status(f"image {image}"):
-            images.build(engine, image, running.tag, console.print)
+            images.build(engine, image, running.tag, state / "sbom", console.print)
     running.run("up", "--detach", "--remove-orphans", "--quiet-pull", "--no-build")
     _until_healthy(running, console)
     return {
@@ -66,6 +74,15 @@ def up(options: Options, given: tuple[Path, Path] | None, console: Console) -> d
         "user of /airflow, /mlflow, /grafana, /kibana": "admin",
         "its password is in": str(secrets / "admin_password"),
     }
+
+
+def write_environment(state: Path, running: Stack) -> None:
+    """For whoever calls Compose: `docker compose --env-file docker/state/compose.env -f docker/compose.yaml`."""
+    given = dict(running.environment) | {"COMPOSE_PROFILES": ",".join(running.profiles)}
+    if running.project:
+        given["COMPOSE_PROJECT_NAME"] = running.project
+    with disk_errors(state):
+        write_atomic(state / "compose.env", "".join(f"{name}='{value}'\n" for name, value in given.items()))
 
 
 def down(options: Options, volumes: bool) -> None:

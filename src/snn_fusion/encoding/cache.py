@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from snn_fusion import log_lines
 from snn_fusion.config import EncodingParams
 from snn_fusion.data.manifest import Ref, load_together
 from snn_fusion.data.perturb import vary
@@ -107,9 +107,10 @@ def _encode_missing(
 ) -> None:
     todo = list(missing.items())
     shards = [todo[i : i + SHARD] for i in range(0, len(todo), SHARD)]
+    console = log_lines.console()
     columns = (TextColumn("{task.description:>14}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with (
-        Progress(*columns, console=Console(stderr=True)) as progress,
+        Progress(*columns, console=console, disable=log_lines.as_json()) as progress,
         worker_pool(len(shards)) as pool,
     ):
         task = progress.add_task(f"encode {sense}", total=len(todo))

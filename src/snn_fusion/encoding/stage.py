@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from snn_fusion import log_lines
 from snn_fusion.config import Params
 from snn_fusion.data.manifest import DATA_SET, Ref, Row, read_manifest
 from snn_fusion.data.recording import SENSES, Sense
@@ -80,6 +81,4 @@ def _in_one_window(row: Row, sense: Sense, params: Params) -> tuple[tuple[Sense,
 
 
 def print_time(started: float) -> None:
-    from rich.console import Console
-
-    Console(stderr=True).print(f"encoded in {time.monotonic() - started:.1f} s", style="dim", highlight=False)
+    log_lines.console().print(f"encoded in {time.monotonic() - started:.1f} s", style="dim", highlight=False)

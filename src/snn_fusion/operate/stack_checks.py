@@ -135,7 +135,7 @@ def inside() -> list[Outcome]:
         return []
     try:
         said = stack(options).run("exec", "-T", WORKER, "snn-fusion", "doctor", "--json", "--lenient")
-        found = json.loads(said)["checks"]
-    except (SnnFusionError, ValueError, KeyError) as error:
+        found = json.loads(said.splitlines()[-1])["checks"]
+    except (SnnFusionError, ValueError, LookupError) as error:
         return [Outcome(WORKER, "doctor", "fail", str(error)[-300:], f"docker compose logs {WORKER}")]
     return [Outcome(WORKER, one["name"], one["state"], one["seen"], one["remedy"]) for one in found]

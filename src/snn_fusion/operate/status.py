@@ -16,6 +16,7 @@ from snn_fusion.config import Params
 from snn_fusion.deploy.options import NAME, Options, state_folder
 from snn_fusion.deploy.stack import stack
 from snn_fusion.errors import SnnFusionError
+from snn_fusion.operate.stack_checks import WORKER
 from snn_fusion.registry import ledger
 from snn_fusion.registry.record import RECORD
 from snn_fusion.registry.tracking import database, on_server, tracking_uri, without_password
@@ -38,7 +39,18 @@ def status(params: Params, ws: Workspace) -> dict[str, dict[str, Any]]:
         "backups": lambda: backups(ws),
         "disk": lambda: disk(ws),
     }
-    return {name: _read(part) for name, part in parts.items()}
+    found = {name: _read(part) for name, part in parts.items()}
+    told = _read(inside)
+    return found | ({"stack": told} if "problem" in told else told)
+
+
+def inside() -> dict[str, Any]:
+    """The parts that the stack's workspace is asked for instead, in the container that runs the stages."""
+    if not (state_folder() / NAME).exists() or "pipeline" not in (options := Options.load(state_folder())).profiles:
+        return {}
+    said = stack(options).run("exec", "-T", WORKER, "snn-fusion", "status", "--json")
+    told = json.loads(said.splitlines()[-1])
+    return {name: told[name] for name in ("registry", "retraining", "backups", "disk")}
 
 
 def _read(part: Callable[[], dict[str, Any]]) -> dict[str, Any]:

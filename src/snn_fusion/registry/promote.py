@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from snn_fusion.config import Params
 from snn_fusion.errors import BadInput, SnnFusionError
+from snn_fusion.log_lines import context
+from snn_fusion.notify import notify
 from snn_fusion.registry import ledger, record, versions
 from snn_fusion.registry.describe import describe
 from snn_fusion.registry.gate import Answers, Verdict, answers, common_view, judge, judge_first
@@ -42,8 +44,20 @@ def promote(params: Params, ws: Workspace, version: str | None = None) -> dict[s
         client = connect(ws)
         for _ in range(ATTEMPTS):
             with contextlib.suppress(record.Overtaken):
-                return _promote(client, params, ws, version)
-        raise SnnFusionError("other workspaces keep deciding on this model at the same time; run it again")
+                result = _promote(client, params, ws, version)
+                break
+        else:
+            raise SnnFusionError("other workspaces keep deciding on this model at the same time; run it again")
+    if not result["up_to_date"]:
+        tell(params, "champion" if result["promoted"] else "refused", result)
+    return result
+
+
+def tell(params: Params, kind: str, result: Mapping[str, Any]) -> None:
+    """Notify people of a decision: `champion` or `refused`."""
+    what = "is champion" if kind == "champion" else "was refused"
+    title = f"{params.registry.model}: version {result['version']} {what}"
+    notify(kind, title, result["reason"], model=params.registry.model, version=result["version"])
 
 
 def _promote(client: MlflowClient, params: Params, ws: Workspace, version: str | None) -> dict[str, Any]:
@@ -136,6 +150,7 @@ def signature() -> dict[str, Any]:
         "time": datetime.now(UTC).isoformat(timespec="microseconds"),
         "who": os.environ.get("SNN_FUSION_USER") or f"{getpass.getuser()}@{socket.gethostname()}",
         "airflow_run_id": os.environ.get("AIRFLOW_CTX_DAG_RUN_ID"),
+        "request_id": context().get("request_id"),
     }
 
 

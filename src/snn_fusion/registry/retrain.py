@@ -13,6 +13,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
+from snn_fusion import log_lines
 from snn_fusion.config import Params
 from snn_fusion.errors import SnnFusionError
 from snn_fusion.registry.dag_log import DagLog
@@ -59,6 +60,7 @@ def _run_dag(ws: Workspace, conf: dict[str, Any], log: DagLog, log_file: Path) -
         "AIRFLOW__LOGGING__JSON_LOGS": "True",
         "SNN_FUSION_RETRIES": os.environ.get("SNN_FUSION_RETRIES", "0"),
         "COLUMNS": "110",
+        log_lines.VARIABLE: "",  # its stages print for the person at the terminal
     }
     command = [program("airflow"), "dags", "test", "retrain", "--conf", json.dumps(conf)]
     with disk_errors(log_file):

@@ -7,7 +7,7 @@ from typing import Any
 from snn_fusion.config import Params
 from snn_fusion.errors import BadInput
 from snn_fusion.registry import record, versions
-from snn_fusion.registry.promote import crown, finish, signature
+from snn_fusion.registry.promote import crown, finish, signature, tell
 from snn_fusion.registry.record import Record
 from snn_fusion.registry.tracking import connect
 from snn_fusion.registry.versions import CHALLENGER, CHAMPION
@@ -59,7 +59,9 @@ def rollback(params: Params, ws: Workspace, version: str | None = None) -> dict[
             raise BadInput(f"model {model}", problem, "look who is champion now, and run it again") from None
         crown(client, before, entry, ws)
         client.set_registered_model_alias(model, CHALLENGER, champion.number)
-        return {"rolled_back": champion.number, "version": before.number, "reason": reason}
+    result = {"rolled_back": champion.number, "version": before.number, "reason": reason}
+    tell(params, "champion", result)
+    return result
 
 
 def _reigns(known: Record) -> list[dict[str, Any]]:

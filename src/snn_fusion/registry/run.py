@@ -7,7 +7,6 @@ import getpass
 import importlib.metadata
 import json
 import math
-import os
 import shutil
 import tempfile
 import time
@@ -20,6 +19,7 @@ import yaml
 
 from snn_fusion.config import Params
 from snn_fusion.data.recording import SENSES
+from snn_fusion.log_lines import context
 from snn_fusion.registry.chip_runs import PARENT, log_chips
 from snn_fusion.registry.describe import NOTE, description, run_name
 from snn_fusion.registry.frame import PARTS
@@ -248,6 +248,6 @@ def requirements() -> list[str]:
 
 
 def airflow_tags() -> dict[str, str]:
-    """The DAG run that this process is a task of, if it is one."""
-    names = {"AIRFLOW_CTX_DAG_ID": "airflow.dag_id", "AIRFLOW_CTX_DAG_RUN_ID": "airflow.run_id"}
-    return {tag: os.environ[name] for name, tag in names.items() if name in os.environ}
+    """The DAG run that this process is a task of, and the request that asked for it, if there is one."""
+    names = {"dag_id": "airflow.dag_id", "run_id": "airflow.run_id", "request_id": "request_id"}
+    return {names[field]: value for field, value in context().items() if field in names}

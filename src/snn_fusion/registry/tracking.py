@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 import threading
 import warnings
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from snn_fusion.config import Params
 from snn_fusion.errors import BadInput
+from snn_fusion.log_lines import without_password as without_password  # for who names places of this module
 from snn_fusion.registry.place import settle
 from snn_fusion.registry.reach import check_reachable
 from snn_fusion.workspace import Workspace, disk_errors
@@ -87,10 +87,6 @@ def _unusable(where: Path | str, uri: str, error: Exception) -> BadInput:
 def on_server() -> bool:
     """Whether the registry is one that the user named, and not the workspace's own."""
     return bool(os.environ.get(URI))
-
-
-def without_password(text: str) -> str:
-    return re.sub(r"//[^/@\s]+@", "//", text)
 
 
 def _probe(client: MlflowClient) -> None:

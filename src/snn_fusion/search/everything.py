@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from snn_fusion import log_lines
 from snn_fusion.config import Params
 from snn_fusion.errors import SnnFusionError
 from snn_fusion.registry.embedded_airflow import program
@@ -96,7 +96,7 @@ class _Shown:
     """A bar and what is at work on a terminal; everywhere a line for each trial that ended."""
 
     def __init__(self, search: Search) -> None:
-        self.search, self.console = search, Console(stderr=True)
+        self.search, self.console = search, log_lines.console()
         columns = (
             TextColumn("trials"),
             BarColumn(),

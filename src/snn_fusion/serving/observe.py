@@ -10,6 +10,8 @@ from starlette.datastructures import Headers
 from starlette.routing import Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from snn_fusion.log_lines import request_id
+
 UNKNOWN = "unknown"  # any path that is no route's: one label, whatever is asked for
 
 
@@ -31,6 +33,7 @@ class Observed:
             span.update_name(f"{scope['method']} {template(scope)}")
             span.set_attribute("http.route", template(scope))
             span.set_attribute("http.response.status_code", status)
+            span.set_attribute("request_id", request_id.get() or "")
 
     async def _counted(self, scope: Scope, receive: Receive, send: Send) -> int:
         status, started = 500, time.perf_counter()  # what an exception becomes further out

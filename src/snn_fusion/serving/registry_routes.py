@@ -21,6 +21,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from snn_fusion.log_lines import CONTEXT, VARIABLE, request_id
 from snn_fusion.registry.processes import ALONE
 from snn_fusion.serving.kinds import JSON
 from snn_fusion.serving.logs import log
@@ -28,6 +29,7 @@ from snn_fusion.serving.problems import Problem, invalid
 from snn_fusion.serving.query import bad, query, whole
 from snn_fusion.serving.records import NEXT, Records
 from snn_fusion.serving.tokens import may_promote
+from snn_fusion.stage_span import carried
 from snn_fusion.workspace import PACKAGE
 
 READ_S = 20.0  # MLflow's import alone takes seconds
@@ -148,6 +150,7 @@ async def _command(request: Request, name: str, version: str) -> dict[str, Any]:
     env["PYTHONPATH"] = os.pathsep.join(filter(None, (str(PACKAGE.parent), os.environ.get("PYTHONPATH"))))
     identity = getattr(request.state, "identity", None)
     env["SNN_FUSION_USER"] = identity.subject if identity else "local"
+    env |= {VARIABLE: "", CONTEXT["request_id"]: request_id.get() or "", **carried()}
     pipe = asyncio.subprocess.PIPE
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, *ALONE, "-c", COMMAND, name, version, "--json", *_params(request)),
@@ -167,6 +170,8 @@ async def _command(request: Request, name: str, version: str) -> dict[str, Any]:
             await process.wait()
     if process.returncode == 0:
         result: dict[str, Any] = json.loads(out.splitlines()[-1])
+        decided = {key: result[key] for key in ("version", "promoted", "reason") if key in result}
+        log.info(name, extra={"fields": decided})
         return result
     said = err.decode(errors="replace")
     log.error(f"{name} failed", extra={"fields": {"exit_code": process.returncode}})

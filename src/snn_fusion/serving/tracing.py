@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-ENDPOINTS = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
+from snn_fusion.stage_span import traced
 
 
 class Tracing:
@@ -53,4 +53,4 @@ class Tracing:
 
 
 def tracing() -> Tracing | None:
-    return Tracing() if any(os.environ.get(name) for name in ENDPOINTS) else None
+    return Tracing() if traced() else None

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable
 
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from snn_fusion.serving.follow import named_now
@@ -64,10 +64,19 @@ class Waiting:
         async def ready(request: Request) -> Response:
             return reply(request, {"ready": False, "waiting": 0, "why": self.why}, 503)
 
+        async def metrics(_: Request) -> Response:
+            """So that it counts as a service that is not ready, and not as one that is down."""
+            return PlainTextResponse("# TYPE snn_fusion_ready gauge\nsnn_fusion_ready 0\n")
+
         async def no_model(request: Request) -> Response:
             problem = Problem(503, "model", self.why or "is being loaded", FIRST)
             return reply(request, problem.body(), 503, {"Retry-After": "10"})
 
         methods = ["GET", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"]
-        routes = [Route("/health", health), Route("/ready", ready), Route("/{path:path}", no_model, methods=methods)]
+        routes = [
+            Route("/health", health),
+            Route("/ready", ready),
+            Route("/metrics", metrics),
+            Route("/{path:path}", no_model, methods=methods),
+        ]
         return Starlette(routes=routes, lifespan=lifespan)

@@ -6,14 +6,15 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+from snn_fusion import log_lines
 
 
 @contextmanager
 def training_progress(epochs: int) -> Iterator[Callable[[int, float, dict[str, float]], None]]:
     """Yields the `report` that `fit` calls."""
-    console = Console(stderr=True)
+    console = log_lines.console()
     started = time.monotonic()
     columns = (
         TextColumn("epoch {task.fields[epoch]:>2}"),

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from snn_fusion import log_lines
 from snn_fusion.config import Params
 from snn_fusion.data.dataset import SYNTHETIC, apply_split, at_most, join_by_label
 from snn_fusion.data.imported import SNAPSHOT, Imported, write_files
@@ -157,9 +158,7 @@ def _drifts(params: Params, reference: Path, out: Path, measurements: Measuremen
 
 
 def _warn(warnings: Sequence[str]) -> None:
-    from rich.console import Console
-
-    console = Console(stderr=True)
+    console = log_lines.console()
     for warning in warnings:
         console.print(f"warning: {warning}", style="yellow", highlight=False, markup=False, soft_wrap=True)
 

@@ -1,4 +1,4 @@
-"""The image that is to run: is it there, is it of the service, and does it fit the database?"""
+"""The image that is to run: does it exist, is it the service's, and does it fit the database?"""
 
 from __future__ import annotations
 
@@ -16,46 +16,44 @@ TITLE = "org.opencontainers.image.title"
 SCHEMA = """
 import importlib.util, pathlib, re
 folder = pathlib.Path(importlib.util.find_spec("mlflow").origin).parent / "store" / "db_migrations" / "versions"
-texts = [one.read_text() for one in folder.glob("*.py")]
-def all_named(key):
+texts = [path.read_text() for path in folder.glob("*.py")]
+def named(key):
     return {name for text in texts for name in re.findall(rf'^{key}(?:: [^=]+)? = "(\\w+)"', text, re.M)}
-print(*(all_named("revision") - all_named("down_revision")))
+print(*(named("revision") - named("down_revision")))
 """
 
 
 @dataclass(frozen=True)
 class Image:
-    """`digest` is the engine's; `name` what it was asked for by."""
+    """`digest` is the engine's; `name` is what the user calls it."""
 
     name: str
     digest: str
 
     @property
-    def pinned(self) -> str:
-        """A name that no later build gives to another image."""
-        return f"{REPOSITORY}:id-{self.digest.removeprefix('sha256:')[:12]}"
+    def short(self) -> str:
+        return self.digest.removeprefix("sha256:")[:12]
 
 
 def find(engine: Engine, name: str) -> Image:
-    """The image of the service that has this name here. Raises BadInput."""
+    """The image of the service with this name. Raises BadInput."""
     try:
-        found: dict[str, Any] = json.loads(engine.run("image", "inspect", name))[0]
+        description: dict[str, Any] = json.loads(engine.run("image", "inspect", name))[0]
     except SnnFusionError:
-        remedy = (
-            f"docker pull {name}, or build it: docker build --file docker/Dockerfile --target service --tag {name} ."
-        )
-        raise BadInput("--image", f"{name}: no such image here", remedy) from None
-    title = ((found.get("Config") or {}).get("Labels") or {}).get(TITLE)
+        build = f"docker build --file docker/Dockerfile --target service --tag {name} ."
+        raise BadInput("--image", f"{name}: no such image here", f"docker pull {name}, or {build}") from None
+    title = ((description.get("Config") or {}).get("Labels") or {}).get(TITLE)
     if title != REPOSITORY:
         what = f"{name} is {f'the image {title}' if title else 'no image of this project'}"
-        raise BadInput("--image", what, f"one of docker/Dockerfile's target `service`, such as {REPOSITORY}:TAG")
-    return Image(name, found["Id"])
+        raise BadInput("--image", what, f"an image of docker/Dockerfile's target `service`, such as {REPOSITORY}:TAG")
+    return Image(name, description["Id"])
 
 
-def keep(engine: Engine, image: Image) -> str:
-    """Give it its pinned name, so that it is not removed as one without a name; that name."""
-    engine.run("image", "tag", image.digest, image.pinned)
-    return image.pinned
+def pin(engine: Engine, image: Image) -> str:
+    """Tag it by its digest: a name that no later build takes, and that keeps it from being pruned. Returns the name."""
+    name = f"{REPOSITORY}:id-{image.short}"
+    engine.run("image", "tag", image.digest, name)
+    return name
 
 
 def check_schema(stack: Stack, image: Image) -> None:
@@ -64,14 +62,12 @@ def check_schema(stack: Stack, image: Image) -> None:
     try:
         expected = stack.engine.run(*run).strip()
     except SnnFusionError as error:
-        raise BadInput("--image", f"{image.name} cannot be asked for its schema: {error}", "build it again") from None
+        raise BadInput("--image", f"{image.name}: its schema cannot be read: {error}", "build it again") from None
     sql = "SELECT version_num FROM alembic_version"
     command = ["psql", "--no-psqlrc", "-h", "/tmp", "-U", "postgres", "-d", "mlflow", "-Atc", sql]
-    found = stack.run("exec", "-T", "postgres", *command).strip()
-    if found != expected:
+    current = stack.run("exec", "-T", "postgres", *command).strip()
+    if current != expected:
         made_for = expected or "an unknown version"
-        what = f"{image.name} is made for {made_for} of the registry's schema, the database has {found}"
-        remedy = (
-            "an image of the same release as the stack; `snn-fusion up` of another release migrates the database first"
-        )
+        what = f"{image.name} is made for version {made_for} of the registry's schema, the database has {current}"
+        remedy = "an image of the stack's own release; `snn-fusion up` of another release migrates the database first"
         raise BadInput("--image", what, remedy)

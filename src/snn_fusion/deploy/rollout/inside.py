@@ -1,7 +1,7 @@
-"""Runs inside a replica: asks the service there, and prints what it said. Standard library only, for any image.
+"""Runs inside a replica: sends requests to the service there and prints the replies. Standard library only.
 
 Standard input is JSON: seconds that one request may take, and a list of [method, path, headers, body]. Standard output
-is a list of [status, seconds, text]. A request that had no answer has status 0 and the name of what went wrong.
+is a list of [status, seconds, text]. A request without an answer has status 0 and the name of the error.
 """
 
 import http.client

@@ -1,7 +1,7 @@
-"""The ways on Kubernetes: `kubectl`, the Deployment `app` and, for blue-green and canary, a second one beside it.
+"""The ways on Kubernetes, by kubectl: the Deployment `app` and, for blue-green and canary, a second one beside it.
 
-Kubernetes replaces pods and waits for them to be ready by itself; what is added is the second set, the watch, and the
-way back. All changes end in the Deployment `app`, so that autoscaler and manifests go on as before.
+Kubernetes itself replaces pods and waits until they are ready; this adds the second set, the watch, and the way back.
+All changes end in the Deployment `app`, so that autoscaler and manifests keep working.
 """
 
 from __future__ import annotations
@@ -9,92 +9,90 @@ from __future__ import annotations
 import json
 import shutil
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from snn_fusion.deploy.options import state_folder
 from snn_fusion.deploy.rollout import judge, record
-from snn_fusion.deploy.rollout.live import alone
+from snn_fusion.deploy.rollout.judge import Finding
+from snn_fusion.deploy.rollout.live import exclusive
 from snn_fusion.deploy.rollout.pods import APP, NEW, SELECTOR, Pods
-from snn_fusion.deploy.rollout.watch import Clock, NotGood, Watch
+from snn_fusion.deploy.rollout.watch import Clock, Rejected, Watch
 from snn_fusion.errors import BadInput, SnnFusionError
 
 HASH = "pod-template-hash"
-ROLLED_S = 600  # for a Deployment to be as it should
 Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
 class Update:
-    """From the image `was` to `name`; `pods` are those that answer before it."""
+    """From the image `old` to `new`."""
 
     pods: Pods
-    name: str
-    was: str
+    old: str
+    new: str
     say: Say
     clock: Clock = time
 
-    def rolling(self, watch_s: float) -> str:
-        self._all(watch_s)
-        return "every pod is ready"
+    def rolling(self, watch_s: float) -> list[Finding]:
+        self._replace_all()
+        return self._watch(self.pods.names(), watch_s)
 
-    def blue_green(self, watch_s: float) -> str:
-        """While the new set is tried, the Service is held to the pods of one set by the hash of their template."""
-        names = self.pods.names()
-        self._select(self.pods.label(names[0], HASH))
-        self._beside(len(names))
+    def blue_green(self, watch_s: float) -> list[Finding]:
+        """While the new pods are tested, the hash of their template keeps the Service to one set."""
+        pods = self.pods.names()
+        self._select(self.pods.label(pods[0], HASH))
+        self._start_beside(len(pods))
         new = self.pods.names(new=True)
         self._select(self.pods.label(new[0], HASH))
         self.say("all requests to the new pods")
-        Watch(self.pods, self.clock, tuple(new), watch_s).run()
-        self._roll()
+        findings = self._watch(new, watch_s)
+        self._replace_all()
         self._tidy()
-        return "the new pods answered well before they took the old ones' place"
+        return findings
 
-    def canary(self, share: float, trial_s: float, least: int, watch_s: float) -> str:
+    def canary(self, share: float, trial_s: float, least: int, watch_s: float) -> list[Finding]:
         """Both sets are behind the Service: the share is that of the pods."""
         old = self.pods.names()
-        self._beside(max(1, round(share * len(old) / (1 - share))))
+        self._start_beside(max(1, round(share * len(old) / (1 - share))))
         new = self.pods.names(new=True)
         self.say(f"{len(new)} of {len(old) + len(new)} pods are new")
-        found, said = Watch(self.pods, self.clock, tuple(new), trial_s, beside=tuple(old)).run()
-        traffic = judge.enough(said.counts, least)
-        if not traffic.good:
-            raise NotGood([traffic])
-        self._all(watch_s)
+        findings, report = Watch(self.pods, self.clock, tuple(new), trial_s, beside=tuple(old)).run()
+        findings.append(judge.traffic(report.counts, least))
+        if judge.rejection(findings):
+            raise Rejected(findings)
+        self._replace_all()
+        self._watch(self.pods.names(), watch_s)
         self._tidy()
-        return "; ".join(f"{one.test}: {one.text}" for one in [*found, traffic])
+        return findings
 
     def undo(self) -> None:
         """All requests to the old pods at once, then everything as it was."""
         if self.pods.names(new=True):
             self._select(self.pods.label(self.pods.names()[0], HASH))
-        if self.pods.image() != self.was:
-            self._set(self.was)
+        if self.pods.image() != self.old:
+            self._set_image(self.old)
         self._tidy()
 
-    def _all(self, watch_s: float) -> None:
-        self._roll()
-        Watch(self.pods, self.clock, tuple(self.pods.names()), watch_s).run()
+    def _watch(self, pods: list[str], seconds: float) -> list[Finding]:
+        self.say(f"{len(pods)} pods: watched for {seconds:.0f} s")
+        return Watch(self.pods, self.clock, tuple(pods), seconds).run()[0]
 
-    def _roll(self) -> None:
-        self.say(f"deployment/{APP}: {self.name}")
-        self._set(self.name)
+    def _replace_all(self) -> None:
+        self.say(f"deployment/{APP}: {self.new}")
+        self._set_image(self.new)
 
-    def _set(self, image: str) -> None:
+    def _set_image(self, image: str) -> None:
         self.pods.kubectl("set", "image", f"deployment/{APP}", f"{APP}={image}")
-        self._until_rolled(APP)
+        self.pods.until_rolled_out(APP)
 
-    def _until_rolled(self, deployment: str) -> None:
-        self.pods.kubectl("rollout", "status", f"deployment/{deployment}", f"--timeout={ROLLED_S}s")
-
-    def _beside(self, replicas: int) -> None:
-        """A Deployment like `app`, with the new image and a label more."""
-        self.pods.kubectl("apply", "-f", "-", given=json.dumps(second(self.pods.deployment(), self.name, replicas)))
+    def _start_beside(self, replicas: int) -> None:
+        """A Deployment like `app`, with the new image and one more label."""
+        self.pods.kubectl("apply", "-f", "-", given=json.dumps(second(self.pods.deployment(), self.new, replicas)))
         self.say(f"deployment/{NEW}: {replicas} pods")
-        self._until_rolled(NEW)
+        self.pods.until_rolled_out(NEW)
 
     def _select(self, template: str | None) -> None:
         patch = {"spec": {"selector": {HASH: template}}}
@@ -106,10 +104,11 @@ class Update:
 
 
 def second(app: dict[str, Any], image: str, replicas: int) -> dict[str, Any]:
-    """The Deployment of the new set: what the cluster added to `app` is left out."""
+    """The Deployment of the new set, made of the running Deployment `app` without what the cluster added to it."""
     template = json.loads(json.dumps(app["spec"]["template"]))
     template["metadata"] = {"labels": {**template["metadata"]["labels"], **SELECTOR}}
-    next(one for one in template["spec"]["containers"] if one["name"] == APP)["image"] = image
+    container = next(item for item in template["spec"]["containers"] if item["name"] == APP)
+    container["image"] = image
     labels = {**app["metadata"].get("labels", {}), **SELECTOR}
     kept = ("strategy", "minReadySeconds", "progressDeadlineSeconds")
     return {
@@ -127,79 +126,67 @@ def second(app: dict[str, Any], image: str, replicas: int) -> dict[str, Any]:
 
 def rolling(name: str, watch_s: float, namespace: str, say: Say) -> dict[str, Any]:
     """Raises BadInput before anything is changed, SnnFusionError after all was turned back."""
-    return _carried_out("rolling", name, namespace, say, lambda update: update.rolling(watch_s))
+    return _carry_out("rolling", name, namespace, say, lambda update: update.rolling(watch_s))
 
 
 def blue_green(name: str, watch_s: float, namespace: str, say: Say) -> dict[str, Any]:
     """Raises as `rolling`."""
-    return _carried_out("blue-green", name, namespace, say, lambda update: update.blue_green(watch_s))
+    return _carry_out("blue-green", name, namespace, say, lambda update: update.blue_green(watch_s))
 
 
 def canary(
     name: str, share: float, trial_s: float, least: int, watch_s: float, namespace: str, say: Say
 ) -> dict[str, Any]:
     """Raises as `rolling`."""
-    return _carried_out("canary", name, namespace, say, lambda update: update.canary(share, trial_s, least, watch_s))
+    return _carry_out("canary", name, namespace, say, lambda update: update.canary(share, trial_s, least, watch_s))
 
 
 def rollback(namespace: str, say: Say) -> dict[str, Any]:
     """To the revision before, or out of an update that was interrupted. Raises BadInput, SnnFusionError."""
-    pods = _pods(namespace)
-    with alone(state_folder(), "deploy rollback"):
-        started, was = time.monotonic(), pods.image()
-        update = Update(pods, was, was, say)
+    pods, state = _pods(namespace), state_folder()
+    with exclusive(state, "deploy rollback"):
+        started, old = time.monotonic(), pods.image()
         if pods.names(new=True):
-            update.undo()
+            Update(pods, old, old, say).undo()
             why = "asked for; an update had been interrupted"
         else:
             pods.kubectl("rollout", "undo", f"deployment/{APP}")
-            pods.kubectl("rollout", "status", f"deployment/{APP}", f"--timeout={ROLLED_S}s")
+            pods.until_rolled_out(APP)
             why = "asked for"
-        seconds = time.monotonic() - started
-        return record.append(state_folder(), "rollback", "done", why, was, pods.image(), seconds, [])
+        return record.append(state, "rollback", "done", why, old, pods.image(), time.monotonic() - started)
 
 
-BESIDE = (("patch", "services"), ("create", "deployments.apps"), ("delete", "deployments.apps"))
-JUDGING = ("create", "pods", "--subresource=exec")
-
-
-def _carried_out(way: str, name: str, namespace: str, say: Say, work: Callable[[Update], str]) -> dict[str, Any]:
-    pods = _pods(namespace)
-    with alone(state_folder(), f"deploy {way}"):
+def _carry_out(
+    way: str, name: str, namespace: str, say: Say, work: Callable[[Update], list[Finding]]
+) -> dict[str, Any]:
+    pods, state = _pods(namespace), state_folder()
+    with exclusive(state, f"deploy {way}"):
+        pods.check_rights()
         pods.check_whole()
-        needed = {"rolling": (), "blue-green": BESIDE, "canary": (*BESIDE, JUDGING)}[way]
-        for one in (("patch", "deployments.apps"), *needed):
-            if not pods.may(*one):
-                raise BadInput(
-                    "kubectl", f"may not {' '.join(one)}", "the role that docs/updates.md gives for this way"
-                )
-        started, was = time.monotonic(), pods.image()
-        with _turned_back(way, Update(pods, name, was, say), started) as update:
-            why = work(update)
-        return record.append(state_folder(), way, "done", why, was, name, time.monotonic() - started, [])
-
-
-@contextmanager
-def _turned_back(way: str, update: Update, started: float) -> Iterator[Update]:
-    """Within, whatever fails is undone, on record. Raises it again."""
-    try:
-        yield update
-    except BaseException as error:
-        why = str(error) or type(error).__name__
-        update.say(f"turning back: {why}")
-        bodies = [one.body() for one in error.findings] if isinstance(error, NotGood) else []
-        verdict: record.Verdict = "turned back"
+        started, update = time.monotonic(), Update(pods, pods.image(), name, say)
         try:
-            update.undo()
-        except BaseException as second:
-            verdict, why = "failed", f"{why}; and turning back failed: {second}"
-            raise
-        finally:
-            seconds = time.monotonic() - started
-            record.append(state_folder(), way, verdict, why, update.was, update.name, seconds, bodies)
-        if not isinstance(error, SnnFusionError):
-            raise
-        raise SnnFusionError(f"turned back, {update.was} answers: {why}") from error
+            findings = work(update)
+        except BaseException as error:
+            _turn_back(way, update, state, started, error)
+            if not isinstance(error, SnnFusionError):
+                raise
+            raise SnnFusionError(f"turned back, {update.old} answers: {error}") from error
+        why = judge.summary(findings)
+        return record.append(state, way, "done", why, update.old, name, time.monotonic() - started, findings)
+
+
+def _turn_back(way: str, update: Update, state: Path, started: float, error: BaseException) -> None:
+    """Undo the update, on record."""
+    why, findings = str(error) or type(error).__name__, error.findings if isinstance(error, Rejected) else []
+    update.say(f"turning back: {why}")
+    verdict: record.Verdict = "turned back"
+    try:
+        update.undo()
+    except BaseException as second_error:
+        verdict, why = "failed", f"{why}; and turning back failed: {second_error}"
+        raise
+    finally:
+        record.append(state, way, verdict, why, update.old, update.new, time.monotonic() - started, findings)
 
 
 def _pods(namespace: str) -> Pods:

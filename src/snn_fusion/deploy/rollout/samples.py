@@ -13,11 +13,11 @@ from snn_fusion.workspace import Workspace, project_root
 MOST = 10  # labels
 workspace, params = Workspace.default(), load_params(project_root() / "params.yaml")
 graph = str(resolve_model(params, workspace, None))  # of the champion, looked up once
-found = []
+recordings = []
 for label in sorted({row.label for row in split_rows(workspace)})[:MOST]:
     for senses in ([], ["audio"], ["events"], ["imu"]):  # none: all that the network has
         try:
-            found.append([label, sample(workspace, senses, label, model=graph, params=params)])
+            recordings.append([label, sample(workspace, senses, label, model=graph, params=params)])
         except BadInput:
             continue  # a network without this sense, or no such recording
-sys.stdout.write(json.dumps(found))
+sys.stdout.write(json.dumps(recordings))

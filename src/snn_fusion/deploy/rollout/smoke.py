@@ -1,7 +1,7 @@
-"""Recordings with known answers, asked of old and new replicas: what a network of the same digest says must be equal to
-the bit, and another one must not know the answers worse.
+"""Recordings with known answers, asked of old and new replicas.
 
-Each recording is asked for as a batch of one, which no cache answers (docs/serving-operation.md).
+A network of the same digest must give the same answers to the bit; another one must not know the answers worse.
+Each recording is sent as a batch of one, which no cache answers (docs/serving-operation.md).
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from snn_fusion.deploy.rollout.judge import Finding
 from snn_fusion.errors import SnnFusionError
 
 AGREE = 0.9  # share of recordings to which another network has to give the same label
-KNOWN = 0.5  # share of real recordings that the old set has to know, or it is nothing to compare with
-SIGNIFICANCE = 0.05  # of McNemar's test of what both know
-AGAIN = 10  # times that a recording is asked for which there was no time for all steps
+KNOWN = 0.5  # share of real recordings that the old set has to know; otherwise a comparison says nothing
+SIGNIFICANCE = 0.05  # of McNemar's test
+ATTEMPTS = 10  # for a recording for which there was no time for all steps
 PAUSE_S = 1.0
 PREDICT = "/v1/predict/batch"
 
@@ -45,7 +45,7 @@ Ask = Callable[[Sequence[Call]], list[Reply]]
 
 @dataclass(frozen=True)
 class Recordings:
-    """`labels` of `bodies`; `real`: what people said and wrote, else made up, so that the labels say little."""
+    """`labels` of `bodies`. `real`: recorded; otherwise made up, so that the labels say little."""
 
     labels: tuple[str, ...]
     bodies: tuple[Any, ...]
@@ -54,7 +54,7 @@ class Recordings:
 
 @dataclass(frozen=True)
 class Answer:
-    """What one recording was answered with; `model` is digest and arithmetic."""
+    """The answer to one recording; `model` is digest and arithmetic."""
 
     label: str
     scores: dict[str, float]
@@ -62,79 +62,75 @@ class Answer:
 
 
 def made_up(ask: Ask) -> Recordings:
-    """The service's own examples, for where no real recordings are at hand. Raises SnnFusionError."""
-    (listed,) = ask([Call("GET", "/v1/examples")])
-    labels = _json(listed, "/v1/examples")["labels"]
+    """The service's own examples, for where no real recordings are available. Raises SnnFusionError."""
+    (listing,) = ask([Call("GET", "/v1/examples")])
+    labels = _json(listing, "/v1/examples")["labels"]
     replies = ask([Call("GET", f"/v1/examples/{label}?seed=0") for label in labels])
-    return Recordings(tuple(labels), tuple(_json(one, "/v1/examples") for one in replies), real=False)
+    return Recordings(tuple(labels), tuple(_json(reply, "/v1/examples") for reply in replies), real=False)
 
 
 def answers(ask: Ask, recordings: Recordings, pause: Callable[[float], None] = time.sleep) -> list[Answer]:
     """Of one replica, in all steps. Raises SnnFusionError naming the first recording that has no such answer."""
-    found: dict[int, Answer] = {}
-    why = ""
-    for turn in range(AGAIN):
-        missing = [i for i in range(len(recordings.bodies)) if i not in found]
-        if not missing:
-            break
-        if turn:
+    known: dict[int, Answer] = {}
+    missing = list(range(len(recordings.bodies)))
+    for attempt in range(ATTEMPTS):
+        if attempt:
             pause(PAUSE_S)
         replies = ask([Call("POST", PREDICT, json.dumps({"recordings": [recordings.bodies[i]]})) for i in missing])
         for i, reply in zip(missing, replies, strict=True):
-            if reply.status == 429 or _short(reply):
-                why = f"recording {i + 1}: no time for all steps"
-                continue
-            found[i] = _answer(reply, i)
-    if len(found) < len(recordings.bodies):
-        raise SnnFusionError(why)
-    return [found[i] for i in range(len(recordings.bodies))]
+            if not _lacked_time(reply):
+                known[i] = _answer(reply, i)
+        missing = [i for i in missing if i not in known]
+        if not missing:
+            return [known[i] for i in range(len(recordings.bodies))]
+    raise SnnFusionError(f"recording {missing[0] + 1}: no time for all steps, {ATTEMPTS} times")
 
 
 def compare(recordings: Recordings, old: Sequence[Answer], new: Sequence[Answer]) -> Finding:
     """The finding of the smoke test."""
-    known = [
-        (one.label == label, other.label == label)
-        for label, one, other in zip(recordings.labels, old, new, strict=True)
-    ]
-    right_old, right_new = sum(one for one, _ in known), sum(other for _, other in known)
-    numbers = {"recordings": len(known), "real": recordings.real, "right": right_new, "right_before": right_old}
-    kind = "recordings" if recordings.real else "made-up recordings"
+    right_old = [answer.label == label for label, answer in zip(recordings.labels, old, strict=True)]
+    right_new = [answer.label == label for label, answer in zip(recordings.labels, new, strict=True)]
     pairs = list(zip(old, new, strict=True))
-    if all(one.model == other.model for one, other in pairs):
-        differ = [i + 1 for i, (one, other) in enumerate(pairs) if one != other]
-        text = f"{len(pairs)} {kind} answered by the same network, {len(differ)} otherwise than before, to the bit"
-        return Finding("smoke", not differ, text, numbers)
-    agree = sum(one.label == other.label for one, other in pairs) / len(pairs)
-    text = f"{len(pairs)} {kind} answered by another network: {agree:.0%} with the same label (wanted {AGREE:.0%})"
+    numbers = {"recordings": len(pairs), "real": recordings.real, "right": sum(right_new), "right_old": sum(right_old)}
+    kind = "recordings" if recordings.real else "made-up recordings"
+    if all(before.model == after.model for before, after in pairs):
+        different = sum(before != after for before, after in pairs)
+        text = f"{len(pairs)} {kind} answered by the same network, {different} not as before, to the bit"
+        return Finding("smoke", not different, text, numbers)
+    agreement = sum(before.label == after.label for before, after in pairs) / len(pairs)
+    text = f"{len(pairs)} {kind} answered by another network: {agreement:.0%} with the same label (needs {AGREE:.0%})"
     if not recordings.real:
-        return Finding("smoke", agree >= AGREE, text, numbers)
-    only_old, only_new = (sum(a and not b for a, b in known), sum(b and not a for a, b in known))
-    p = mcnemar(only_old, only_new)
-    worse = only_old > only_new and p < SIGNIFICANCE
-    text += f"; {right_new} right, before {right_old}, McNemar p = {p:.2g}"
-    return Finding("smoke", agree >= AGREE and not worse, text, numbers)
+        return Finding("smoke", agreement >= AGREE, text, numbers)
+    lost = sum(before and not after for before, after in zip(right_old, right_new, strict=True))
+    gained = sum(after and not before for before, after in zip(right_old, right_new, strict=True))
+    p = mcnemar(lost, gained)
+    worse = lost > gained and p < SIGNIFICANCE
+    text += f"; {sum(right_new)} right, before {sum(right_old)}, McNemar p = {p:.2g}"
+    return Finding("smoke", agreement >= AGREE and not worse, text, numbers)
 
 
 def knows(recordings: Recordings, old: Sequence[Answer]) -> bool:
-    """Whether the answers that are there now are worth comparing with."""
-    right = sum(one.label == label for label, one in zip(recordings.labels, old, strict=True))
+    """Whether the old set knows enough of the answers for a comparison to say something."""
+    right = sum(answer.label == label for label, answer in zip(recordings.labels, old, strict=True))
     return not recordings.real or right >= KNOWN * len(recordings.labels)
 
 
-def _short(reply: Reply) -> bool:
+def _lacked_time(reply: Reply) -> bool:
     """Whether it is an answer after fewer than all steps, or a refusal for want of time."""
     if reply.status != 200:
-        return False
-    (one,) = json.loads(reply.text)["answers"]
-    return bool(one.get("status") == 429 or one.get("steps", 0) < one.get("steps_total", 0))
+        return reply.status == 429
+    (answer,) = json.loads(reply.text)["answers"]
+    return bool(answer.get("status") == 429 or answer.get("steps", 0) < answer.get("steps_total", 0))
 
 
 def _answer(reply: Reply, i: int) -> Answer:
-    (one,) = _json(reply, f"recording {i + 1}")["answers"]
-    if "error" in one:
-        raise SnnFusionError(f"recording {i + 1} was refused: {one['error']['field']}: {one['error']['problem']}")
-    model = one["model"]
-    return Answer(one["label"], one["scores"], (model["digest"], model["arithmetic"]))
+    """Raises SnnFusionError."""
+    (answer,) = _json(reply, f"recording {i + 1}")["answers"]
+    if "error" in answer:
+        problem = answer["error"]
+        raise SnnFusionError(f"recording {i + 1} was refused: {problem['field']}: {problem['problem']}")
+    model = answer["model"]
+    return Answer(answer["label"], answer["scores"], (model["digest"], model["arithmetic"]))
 
 
 def _json(reply: Reply, what: str) -> Any:
