@@ -14,11 +14,14 @@ found=$(cat "$PGDATA/PG_VERSION")
 if [ "${SNN_FUSION_ARCHIVE:-no}" = yes ]; then # the container `backup` is there, which makes the archive
     /opt/snn-fusion/docker/backup/cipher.sh
     archive=on
-    set -- -c archive_timeout=60 "$@" # seconds of changes that are lost at most with this machine
+    # Seconds of changes that are lost at most with this machine. The first time after a start it is checkpoint_timeout:
+    # only then PostgreSQL looks at archive_timeout.
+    set -- -c archive_timeout=60 -c checkpoint_timeout=120 "$@"
 else
     archive=off
 fi
 set -- -c archive_mode="$archive" "$@"
+conf=/opt/snn-fusion/docker/postgres/postgresql.conf
 socket=/tmp/postgres-setup
 mkdir -p "$socket" && chmod 700 "$socket"
 cat >"$PGDATA/pg_hba.conf" <<HBA
@@ -26,9 +29,8 @@ local all all trust
 host all all all scram-sha-256
 host replication all all scram-sha-256
 HBA
-# What it writes to its log here is archived later, by the server below.
 pg_ctl --pgdata "$PGDATA" --wait --silent start \
-    --options "-c listen_addresses='' -c unix_socket_directories=$socket -c archive_mode=$archive -c archive_command=false"
+    --options "-c config_file=$conf -c listen_addresses='' -c unix_socket_directories=$socket -c archive_mode=$archive"
 for role in airflow mlflow optuna; do
     psql --quiet --no-psqlrc --set ON_ERROR_STOP=1 --host "$socket" --username postgres --set role="$role" \
         --set password="$(secret "$role")" postgres <<'SQL'
@@ -48,4 +50,4 @@ SQL
 psql --quiet --no-psqlrc --set ON_ERROR_STOP=1 --host "$socket" --username postgres --set password="$(secret backup)" \
     --file /opt/snn-fusion/docker/backup/role.sql postgres
 pg_ctl --pgdata "$PGDATA" --wait --silent --mode fast stop
-exec postgres -D "$PGDATA" -c config_file=/opt/snn-fusion/docker/postgres/postgresql.conf -c unix_socket_directories=/tmp "$@"
+exec postgres -D "$PGDATA" -c config_file="$conf" -c unix_socket_directories=/tmp "$@"

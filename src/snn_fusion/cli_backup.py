@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from snn_fusion.backup.restore import Only
+from snn_fusion.backup.settings import Only
 from snn_fusion.cli_common import Json, ParamsFile, read_params, show
 from snn_fusion.errors import BadInput
 from snn_fusion.workspace import Workspace

@@ -154,7 +154,7 @@ class Fleet:
             answered = label if how.answers_right else "9"
             model = {"digest": digest, "arithmetic": "float"}
             answer = {"label": answered, "scores": {answered: 1.0}, "steps": 5, "steps_total": 5, "model": model}
-            replies.append(Reply(200, 0.01, json.dumps({"answers": [answer]})))
+            replies.append(Reply(200, json.dumps({"answers": [answer]})))
         return replies
 
     def promote(self, model: str) -> str:

@@ -14,8 +14,8 @@ import pytest
 
 from snn_fusion.backup.cluster import Cluster
 from snn_fusion.backup.make import backup
-from snn_fusion.backup.restore import Only, Request, restore
-from snn_fusion.backup.settings import Settings
+from snn_fusion.backup.restore import Request, restore
+from snn_fusion.backup.settings import Only, Settings
 from snn_fusion.backup.tools import Damaged
 from snn_fusion.config import Params
 from snn_fusion.errors import BadInput, SnnFusionError

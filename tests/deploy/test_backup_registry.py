@@ -17,8 +17,8 @@ import pytest
 
 from snn_fusion.backup.drill import drill
 from snn_fusion.backup.make import backup
-from snn_fusion.backup.restore import Only, Request, restore
-from snn_fusion.backup.settings import Settings
+from snn_fusion.backup.restore import Request, restore
+from snn_fusion.backup.settings import Only, Settings
 from snn_fusion.errors import BadInput
 from snn_fusion.registry import tracking
 from snn_fusion.registry.embedded_airflow import program

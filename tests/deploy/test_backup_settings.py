@@ -247,11 +247,12 @@ def test_the_container_is_well_while_its_schedule_comes_round(tmp_path: Path) ->
 
 
 def test_the_cipher_of_pgbackrest_comes_from_the_secret_into_a_file_of_ours(tmp_path: Path) -> None:
-    def write(password: str) -> subprocess.CompletedProcess[str]:
+    def write(password: str, **variables: str) -> subprocess.CompletedProcess[str]:
         (tmp_path / "secret").write_text(password + "\n")
         env = os.environ | {
             "SNN_FUSION_BACKUP_PASSWORD_FILE": str(tmp_path / "secret"),
             "PGBACKREST_CONFIG_INCLUDE_PATH": str(tmp_path / "conf"),
+            **variables,
         }
         return subprocess.run([SCRIPTS / "cipher.sh"], env=env, capture_output=True, text=True)
 
@@ -259,6 +260,9 @@ def test_the_cipher_of_pgbackrest_comes_from_the_secret_into_a_file_of_ours(tmp_
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     assert made.read_text() == "[global]\nrepo1-cipher-pass=3pCg/+5yTmH2wq_a-Zk=\n"
     assert made.stat().st_mode & 0o777 == 0o600
+    done = write("3pCg/+5yTmH2wq_a-Zk=", SNN_FUSION_BACKUP_SECOND="/second/files")
+    assert done.returncode == 0 and "\nrepo2-path=/second/postgres\n" in made.read_text()
+    assert made.read_text().count("cipher-pass=3pCg/+5yTmH2wq_a-Zk=\n") == 2
     for password, said in (("short", "has 5 characters, not 16"), ("two words and more", "letters, digits and _")):
         refused = write(password)
         assert refused.returncode == 2 and said in refused.stderr and password not in refused.stderr

@@ -14,6 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from snn_fusion.deploy import site
 from snn_fusion.deploy.rollout import record
 from snn_fusion.deploy.rollout.live import Live
 from snn_fusion.deploy.rollout.ways import Target, Update, rollback
@@ -223,3 +224,11 @@ def test_the_replica_that_does_not_answer_is_restored_first_while_the_other_answ
     assert live.before is not None
     rollback(fleet, tmp_path, live, live.before, "new", "asked for")
     assert [live.serving for live in fleet.routes[since:]] == [("app-1",), ("app-2",), ("app-1", "app-2")]
+
+
+def test_nginx_never_runs_out_of_replicas_to_ask() -> None:
+    """After a failure a replica is left alone; when all are, those that serve are asked nevertheless."""
+    pools = site.upstream("172.31.240", Live(out=("app-2",), canary=("app-3",), share=0.1)).split("upstream ")[1:]
+    assert ["11:8080 max_fails=0 backup" in pool for pool in pools] == [True, True]
+    assert not any("12:8080" in pool for pool in pools)
+    assert ["13:8080 max_fails=1" in pool for pool in pools] == [False, True]

@@ -10,7 +10,7 @@ import pytest
 
 from snn_fusion.deploy import engine, images, stack
 from snn_fusion.deploy.engine import Engine, Stack
-from snn_fusion.deploy.options import Options
+from snn_fusion.deploy.options import PROFILES, Options
 from snn_fusion.errors import BadInput
 
 GB = 10**9
@@ -32,6 +32,8 @@ def test_options_are_kept_and_only_those_given_change(tmp_path: Path) -> None:
         ({"metrics_from": ("10.0.0.1/8",)}, "network: 10.0.0.1/8 has host bits set"),
         ({"subnet": "172.31.300"}, "--subnet: is '172.31.300'"),
         ({"data": "/nowhere"}, "--data: /nowhere: no such folder"),
+        ({"backups": "/nowhere"}, "--backups: /nowhere: no such folder .mount the disk"),
+        ({"second": "/proc/1"}, r"--second: /proc/1 belongs to user 0, and the containers run as user \d+ .chown"),
         ({"rate": 0}, "--rate: is 0"),
     ],
 )
@@ -45,6 +47,13 @@ def test_a_damaged_file_of_options_says_what_to_do(tmp_path: Path, content: str)
     (tmp_path / "stack.json").write_text(content)
     with pytest.raises(BadInput, match=r"stack\.json: cannot be used: .* \(delete it and give the options again\)"):
         Options.load(tmp_path)
+
+
+def test_postgres_archives_its_log_only_where_the_container_that_makes_the_archive_runs(tmp_path: Path) -> None:
+    archives = {
+        profile: Options(profiles=(profile,)).environment(tmp_path, "1")["SNN_FUSION_ARCHIVE"] for profile in PROFILES
+    }
+    assert {profile for profile, archive in archives.items() if archive == "yes"} == {"backup"}
 
 
 def test_no_secret_is_in_what_compose_is_given(tmp_path: Path) -> None:

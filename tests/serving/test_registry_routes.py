@@ -31,6 +31,7 @@ from snn_fusion.serving.warm import made
 from snn_fusion.workspace import Workspace
 from tests.registry.conftest import empty_store, params, put_data, put_evaluation, put_network, takes
 from tests.serving.running import free_port
+from tests.serving.spans import attributes, collector, until
 
 __all__ = ["empty_store", "params", "takes"]  # fixtures
 
@@ -187,6 +188,21 @@ def test_a_rollback_is_recorded_with_who_asked_and_served_at_once_to_those_who_a
     assert (before["version"], after["version"]) == ("2", "1") and before["digest"] != after["digest"]
     decision = ledger.read(home.path(RECORD))[-1].body
     assert (decision["who"], decision["request_id"]) == ("bert", "order-21")
+
+
+def test_the_command_that_decides_is_a_span_of_the_request_that_asked(
+    client: TestClient, bearer: Bearer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loads: Any = client.app
+    with collector() as (endpoint, spans):
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint)
+        with TestClient(create(loads.state.service.settings, loads.state.reload.load)) as traced:
+            answer = traced.post("/api/models/1/promote", headers={**bearer["bert"], "X-Request-ID": "order-23"})
+            assert answer.status_code == 200, answer.text
+        request = until(spans, lambda one: one.name == "POST /api/models/{version}/promote")
+        command = until(spans, lambda one: one.name == "snn-fusion promote")
+    assert (command.trace_id, command.parent_span_id) == (request.trace_id, request.span_id)
+    assert attributes(command) == {"request_id": "order-23"}
 
 
 def test_what_the_record_does_not_allow_is_a_conflict(client: TestClient, bearer: Bearer, home: Workspace) -> None:

@@ -10,7 +10,6 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,7 @@ from snn_fusion.backup.cluster import Cluster
 from snn_fusion.backup.database import restore_database
 from snn_fusion.backup.extract import Extracted, Target, candidates, extract_newest
 from snn_fusion.backup.running import check_nothing_runs
-from snn_fusion.backup.settings import Settings
+from snn_fusion.backup.settings import Only, Settings
 from snn_fusion.backup.sources import REPLACED, RESTORING
 from snn_fusion.config import Params
 from snn_fusion.errors import BadInput
@@ -30,13 +29,6 @@ from snn_fusion.registry.tracking import database
 from snn_fusion.workspace import Workspace, disk_errors, remove_tree
 
 KEPT = (RESTORING, REPLACED, "backups", "lost+found")  # of a workspace: never replaced
-
-
-class Only(StrEnum):
-    """What is restored, where not all is."""
-
-    workspace = "workspace"
-    postgres = "postgres"
 
 
 @dataclass(frozen=True)

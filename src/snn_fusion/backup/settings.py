@@ -9,6 +9,7 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 
 from snn_fusion.errors import BadInput
@@ -19,6 +20,13 @@ NAMES = ("PLACE", "SECOND", "KEEP_DAYS", "STANZA", "ARTEFACTS", "CONFIGURATION",
 PASSWORD_FILE = f"{PREFIX}PASSWORD_FILE"
 RESTIC_PASSWORD_FILE = "RESTIC_PASSWORD_FILE"
 IN_THE_OPEN = ("RESTIC_PASSWORD", "RESTIC_PASSWORD_COMMAND", f"{PREFIX}PASSWORD")
+
+
+class Only(StrEnum):
+    """What is restored, where not all is."""
+
+    workspace = "workspace"
+    postgres = "postgres"
 
 
 @dataclass(frozen=True)

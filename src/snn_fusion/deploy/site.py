@@ -10,6 +10,7 @@ from snn_fusion.deploy.rollout.live import Live
 from snn_fusion.workspace import disk_errors, write_atomic
 
 PORT = 8080
+KEPT_S = 3  # nginx keeps an idle connection to a replica, which itself closes it after 5 s
 # The last number of each replica's address, as compose.yaml gives it.
 ADDRESS = {"app-1": 11, "app-2": 12, "app-3": 13, "app-4": 14}
 
@@ -45,25 +46,27 @@ def _write_targets(folder: Path, options: Options, live: Live) -> None:
 
 
 def upstream(subnet: str, live: Live) -> str:
-    """A replica that fails once is left alone for 2 s; another one is asked meanwhile.
+    """A replica that fails once is left alone for 2 s, and another one is asked. When all have failed, those that serve
+    are asked nevertheless: two closed connections within 2 s must not stop all requests.
 
     `$canary` is 1 for the canary's share of the requests. Where the canary fails, an active replica is asked.
     """
-    active, canary = (_servers(subnet, names) for names in (live.serving, live.canary))
-    backup = _servers(subnet, live.serving, " backup" if live.canary else "")
+    fallback = _servers(subnet, live.serving, "max_fails=0 backup")
     share = f"    {100 * live.share:g}% 1;\n" if live.canary else ""
+    pools = {"service": live.serving, "canary": live.canary or live.serving}
     return (
-        f"upstream service {{\n    zone service 128k;\n    least_conn;\n{active}    keepalive 64;\n}}\n"
-        f"upstream canary {{\n    zone canary 128k;\n    least_conn;\n{canary}{backup}    keepalive 64;\n}}\n"
-        f"split_clients $correlation $canary {{\n{share}    * 0;\n}}\n"
+        "".join(
+            f"upstream {name} {{\n    zone {name} 128k;\n    least_conn;\n"
+            f"{_servers(subnet, replicas, 'max_fails=1 fail_timeout=2s')}{fallback}"
+            f"    keepalive 64;\n    keepalive_timeout {KEPT_S}s;\n}}\n"
+            for name, replicas in pools.items()
+        )
+        + f"split_clients $correlation $canary {{\n{share}    * 0;\n}}\n"
     )
 
 
-def _servers(subnet: str, replicas: tuple[str, ...], kind: str = "") -> str:
-    return "".join(
-        f"    server {subnet}.{ADDRESS[name]}:{PORT} max_fails=1 fail_timeout=2s{kind};  # {name}\n"
-        for name in replicas
-    )
+def _servers(subnet: str, replicas: tuple[str, ...], options: str) -> str:
+    return "".join(f"    server {subnet}.{ADDRESS[name]}:{PORT} {options};  # {name}\n" for name in replicas)
 
 
 def site(options: Options) -> str:

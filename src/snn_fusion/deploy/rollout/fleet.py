@@ -170,7 +170,7 @@ class DockerFleet:
             raise SnnFusionError("reviewer does not run, and only it can promote a model (`up --profile pipeline`)")
         headers = {"Authorization": f"Bearer {self._token(Role.REVIEWER)}"}
         calls = [["POST", f"/api/models/{model}/promote", headers, None]]
-        ((status, _, text),) = self._python("reviewer", HERE / "inside.py", json.dumps([PROMOTE_S, calls]))
+        ((status, text),) = self._python("reviewer", HERE / "inside.py", json.dumps([PROMOTE_S, calls]))
         body = json.loads(text) if status == 200 else {}
         return "" if body.get("promoted") else str(body.get("reason") or f"answered {status}: {text[:300]}")
 

@@ -36,7 +36,6 @@ class Reply(NamedTuple):
     """`status` 0: no answer, and `text` names why."""
 
     status: int
-    seconds: float
     text: str
 
 
