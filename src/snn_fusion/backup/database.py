@@ -29,12 +29,13 @@ def restored_cluster(
     sets: Sequence[BackupSet],
     version: str,
     data: Path,
+    timeline: int,
     options: Sequence[str],
     archive: bool,
     damaged: list[str],
 ) -> Iterator[tuple[str, Path]]:
-    """The cluster in `data`, from the first of `sets` that is whole, recovered as `options` say and running for this
-    process only: where it is from, and the folder of its socket.
+    """The cluster in `data`, from the first of `sets` that is whole, recovered on this timeline as `options` say and
+    running for this process only: where it is from, and the folder of its socket.
 
     `archive`: its log is kept from then on. Raises Damaged if no backup can be read, or the log is damaged, past which
     no earlier backup leads.
@@ -47,7 +48,9 @@ def restored_cluster(
                 remove_tree(data)
                 cluster.owner.make_folder(data)
                 tools.check_space(data, backup_set.bytes, "PostgreSQL's restore")
-                cluster.restore(backup_set, data, options, archive)
+                # "current" needs no history file, which a repository that is younger than the timeline lacks.
+                target = "current" if backup_set.timeline == timeline else str(timeline)
+                cluster.restore(backup_set, data, [*options, f"--target-timeline={target}"], archive)
                 socket = stack.enter_context(recovered(data, version, cluster.owner, command, to_the_end))
             except Damaged as error:
                 if error.reached:
@@ -84,12 +87,10 @@ def restore_database(
     if not sets:
         oldest = info.sets[0].stop.isoformat(timespec="seconds")
         raise BadInput("--at", f"the oldest backup of PostgreSQL is of {oldest}", "name a later moment")
-    options = [f"--target-timeline={timeline}"]
-    if at:
-        options += ["--type=time", f"--target={at.isoformat(sep=' ')}", "--target-action=promote"]
+    options = ["--type=time", f"--target={at.isoformat(sep=' ')}", "--target-action=promote"] if at else []
     damaged = list[str]()
     try:
-        with restored_cluster(cluster, sets, info.version, data, options, True, damaged) as (origin, socket):
+        with restored_cluster(cluster, sets, info.version, data, timeline, options, True, damaged) as (origin, socket):
             found = _observe_registry(params, ws, socket, artefacts)
     except Damaged as error:
         if error.reached:

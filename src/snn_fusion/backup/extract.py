@@ -227,6 +227,6 @@ def _restored_database(
     assert target.data
     point = manifest["postgres"]
     options = ["--type=name", f"--target={point['point']}", "--target-action=promote"]
-    options.append(f"--target-timeline={point['timeline']}")
-    sets = cluster.sets_leading_to(cluster.info(), snapshot.time, point["timeline"])
-    return restored_cluster(cluster, sets, point["version"], target.data, options, target.archive, damaged)
+    version, timeline = point["version"], point["timeline"]
+    sets = cluster.sets_leading_to(cluster.info(), snapshot.time, timeline)
+    return restored_cluster(cluster, sets, version, target.data, timeline, options, target.archive, damaged)

@@ -36,8 +36,9 @@ class Completed:
 
     @property
     def message(self) -> str:
-        """Its error message, on one line."""
-        lines = [line.strip() for line in (self.err + "\n" + self.out).splitlines() if line.strip()]
+        """Its error message, on one line. pgBackRest writes it to its standard output."""
+        text = self.err if self.err.strip() else self.out
+        lines = [line.strip() for line in text.splitlines() if line.strip()]
         return "; ".join(lines[-3:])[:600] or f"exit code {self.code}"
 
 

@@ -90,13 +90,18 @@ class Options(BaseModel):
             raise BadInput("--rate", f"is {self.rate}", "1 or more requests a second")
         return self
 
+    @property
+    def origin(self) -> str:
+        """Scheme, host and port of all addresses."""
+        return f"https://{self.host}{'' if self.https_port == 443 else f':{self.https_port}'}"
+
     def environment(self, state: Path, tag: str) -> dict[str, str]:
         """What compose.yaml asks for. No secret is among it."""
         folders = {"DATA_DIR": self.data, "BACKUPS": self.backups, "SECOND": self.second}
         return {
             "SNN_FUSION_STATE": str(state),
             "SNN_FUSION_TAG": tag,
-            "SNN_FUSION_HOST": self.host,
+            "SNN_FUSION_ORIGIN": self.origin,
             "SNN_FUSION_BIND": f"{self.bind}:",
             "SNN_FUSION_HTTP_PORT": str(self.http_port),
             "SNN_FUSION_HTTPS_PORT": str(self.https_port),

@@ -68,7 +68,7 @@ def up(options: Options, given: tuple[Path, Path] | None, console: Console) -> d
     running.run("up", "--detach", "--remove-orphans", "--quiet-pull", "--no-build")
     _until_healthy(running, console)
     return {
-        "address": f"https://{options.host}{'' if options.https_port == 443 else f':{options.https_port}'}/",
+        "address": f"{options.origin}/",
         "certificate": str(secrets / "tls.crt"),
         "sign tokens with": str(secrets / f"{secret_files.KID}.private.json"),
         "user of /airflow, /mlflow, /grafana, /kibana": "admin",

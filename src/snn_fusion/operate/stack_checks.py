@@ -108,11 +108,11 @@ def answers(options: Options, trusted: Path, path: str) -> str:
         answer = connection.getresponse()
         body = answer.read(2000).decode(errors="replace")
     except OSError as error:
-        raise BadInput(f"https://{options.host}{path}", f"no answer: {error}", "snn-fusion status") from None
+        raise BadInput(f"{options.origin}{path}", f"no answer: {error}", "snn-fusion status") from None
     finally:
         connection.close()
     if answer.status != 200:
-        raise BadInput(f"https://{options.host}{path}", f"{answer.status}: {body[:200]}", "snn-fusion status")
+        raise BadInput(f"{options.origin}{path}", f"{answer.status}: {body[:200]}", "snn-fusion status")
     return "200"
 
 

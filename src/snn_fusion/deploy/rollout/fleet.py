@@ -204,6 +204,7 @@ class DockerFleet:
 
     def _log(self, replica: str) -> str:
         try:
-            return self.stack.run("logs", "--no-color", "--no-log-prefix", "--tail", "20", replica)[-3000:]
+            log = self.stack.run("logs", "--no-color", "--no-log-prefix", "--tail", "20", replica)
+            return log.strip()[-3000:] or "(no log)"
         except SnnFusionError:
             return "(no log)"
