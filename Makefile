@@ -52,8 +52,9 @@ test-deploy: setup ## build the images and try the stack on a real Docker engine
 test-k8s: tools ## try k8s/ in the cluster that KUBECONFIG names; skipped without
 	@$(BIN)/pytest tests/k8s
 
-nightly: setup ## what is too long for a change: all tests on Python 3.12 where it is found, and long fuzzing
+nightly: setup ## what is too long for a change: long fuzzing, test-deploy, all tests on Python 3.12 where it is found
 	@NIGHTLY=1 $(BIN)/pytest tests/targets/test_nir_file.py
+	@$(MAKE) test-deploy
 	@scripts/nightly.sh
 
 lint: tools ## ruff, mypy (strict on src), the layers between the packages, and k8s/ against Kubernetes' schemas

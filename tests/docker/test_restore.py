@@ -46,8 +46,10 @@ def test_an_emptied_database_and_a_deleted_volume_come_back(
 ) -> None:
     done = stack.up("--profile", "backup")
     assert done.returncode == 0, done.stderr[-3000:]
-    version = put_champion(registry, params, 4)
-    until(lambda: answering(stack) == {version})
+    if answering(stack) == {"503"}:
+        put_champion(registry, params, 1)
+    until(lambda: "503" not in answering(stack), 180)
+    (version,) = answering(stack)
     put_workspace(stack, registry)
     made = result(compose(stack, "exec", "-T", "backup", "snn-fusion", "backup", "--json"))
     assert (made["champion"], made["verified"]) == (version, True)
@@ -63,5 +65,5 @@ def test_an_emptied_database_and_a_deleted_volume_come_back(
     assert restored["champion"] == version and "as when it was backed up" in str(restored["answers"])
     done = stack.up("--profile", "backup")
     assert done.returncode == 0, done.stderr[-3000:]
-    until(lambda: answering(stack) == {version})
+    until(lambda: answering(stack) == {version}, 180)
     assert result(compose(stack, "exec", "-T", "backup", "snn-fusion", "backup", "--json"))["champion"] == version
