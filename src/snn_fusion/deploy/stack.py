@@ -82,6 +82,7 @@ def write_environment(state: Path, running: Stack) -> None:
     if running.project:
         given["COMPOSE_PROJECT_NAME"] = running.project
     with disk_errors(state):
+        state.chmod(0o755)  # the containers' user backs it up; `secrets` in it stays closed to others
         write_atomic(state / "compose.env", "".join(f"{name}='{value}'\n" for name, value in given.items()))
 
 
