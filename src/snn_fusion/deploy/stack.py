@@ -25,6 +25,7 @@ GB = 10**9
 MEMORY = {"": 4 * GB, "pipeline": 8 * GB, "celery": 4 * GB, "monitoring": 2 * GB, "logging": 6 * GB, "backup": 2 * GB}
 DISK = {"": 8 * GB, "pipeline": 14 * GB, "backup": 4 * GB}  # for images and volumes of a new stack
 HEALTHY_S = 600.0
+RELOAD = ("nginx", "-c", "/etc/nginx/snn-fusion/nginx.conf", "-s", "reload")
 PROJECT = "SNN_FUSION_PROJECT"  # environment variable: several stacks on one engine, each with a state and a subnet
 
 
@@ -51,6 +52,7 @@ def up(options: Options, given: tuple[Path, Path] | None, console: Console) -> d
     check_room(engine, options, running)
     secrets = state / "secrets"
     certificate.check(secrets, options.host, given)
+    before = _front(state)
     made = secret_files.make(secrets)
     shown = certificate.settle(secrets, options.host, given)
     secret_files.hand_over(secrets)
@@ -65,7 +67,10 @@ def up(options: Options, given: tuple[Path, Path] | None, console: Console) -> d
     for image in images.needed(options.profiles):
         with console.status(f"image {image}"):
             images.build(engine, image, running.tag, state / "sbom", console.print)
+    ran = running.containers().get("nginx", {}).get("ID")
     running.run("up", "--detach", "--remove-orphans", "--quiet-pull", "--no-build")
+    if ran and ran == running.containers()["nginx"]["ID"]:
+        _renew_front(running, before, _front(state))
     _until_healthy(running, console)
     return {
         "address": f"{options.origin}/",
@@ -74,6 +79,21 @@ def up(options: Options, given: tuple[Path, Path] | None, console: Console) -> d
         "user of /airflow, /mlflow, /grafana, /kibana": "admin",
         "its password is in": str(secrets / "admin_password"),
     }
+
+
+def _front(state: Path) -> tuple[bytes, list[bytes]]:
+    """The certificate, and nginx's generated files."""
+    certificate_file = state / "secrets" / "tls.crt"
+    pem = certificate_file.read_bytes() if certificate_file.exists() else b""
+    return pem, [path.read_bytes() for path in sorted((state / "nginx").glob("*.conf"))]
+
+
+def _renew_front(running: Stack, before: tuple[bytes, list[bytes]], now: tuple[bytes, list[bytes]]) -> None:
+    """Have an nginx that runs take what changed. A mounted file that was replaced is seen by a new container only."""
+    if before[0] != now[0]:
+        running.run("up", "--detach", "--no-deps", "--no-build", "--force-recreate", "nginx")
+    elif before[1] != now[1]:
+        running.run("exec", "-T", "nginx", *RELOAD)
 
 
 def write_environment(state: Path, running: Stack) -> None:
