@@ -18,6 +18,7 @@ from snn_fusion.deploy import sbom
 from snn_fusion.deploy.engine import Engine
 from snn_fusion.deploy.secret_files import user_id
 from snn_fusion.errors import SnnFusionError
+from snn_fusion.registry.processes import ALONE
 from snn_fusion.workspace import file_digest, git_commit, project_root
 
 # All that an image may be made of, as .dockerignore lets it through.
@@ -124,6 +125,6 @@ def _secrets(stack: ExitStack) -> dict[str, Path]:
 
 def _pip_setting(name: str) -> list[str]:
     """Values of one of pip's settings, from its files and its environment variable."""
-    asked = subprocess.run([sys.executable, "-m", "pip", "config", "list"], capture_output=True, text=True).stdout
+    asked = subprocess.run([sys.executable, *ALONE, "-m", "pip", "config", "list"], capture_output=True, text=True).stdout
     values = re.findall(rf"^(?:global|install|:env:)\.{name}='(.*)'$", asked, re.M)
     return list(dict.fromkeys(" ".join(values).replace("\\n", " ").split()))
