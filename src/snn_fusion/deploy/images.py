@@ -125,6 +125,7 @@ def _secrets(stack: ExitStack) -> dict[str, Path]:
 
 def _pip_setting(name: str) -> list[str]:
     """Values of one of pip's settings, from its files and its environment variable."""
-    asked = subprocess.run([sys.executable, *ALONE, "-m", "pip", "config", "list"], capture_output=True, text=True).stdout
+    command = [sys.executable, *ALONE, "-m", "pip", "config", "list"]
+    asked = subprocess.run(command, capture_output=True, text=True).stdout
     values = re.findall(rf"^(?:global|install|:env:)\.{name}='(.*)'$", asked, re.M)
     return list(dict.fromkeys(" ".join(values).replace("\\n", " ").split()))
