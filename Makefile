@@ -11,7 +11,7 @@ BIN := .venv/bin
 TESTS ?= tests
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  \033[1mmake %-16s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  \033[1mmake %-16s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: ## make .venv from requirements.lock (does nothing when it is up to date)
 	@command -v "$(PYTHON)" >/dev/null || { echo "setup: needs Python 3.11 or 3.12; \
