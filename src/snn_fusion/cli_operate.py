@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Annotated
+from itertools import chain
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -12,6 +13,9 @@ from rich.table import Table
 
 from snn_fusion.cli_common import Json, ParamsFile, read_params, show
 from snn_fusion.workspace import Workspace, project_root
+
+if TYPE_CHECKING:
+    from snn_fusion.operate.checks import Outcome
 
 SIGNS = {"pass": "[green]pass[/]", "fail": "[bold red]FAIL[/]", "skipped": "[dim]skip[/]"}
 
@@ -58,20 +62,18 @@ def doctor(
 
         snn-fusion doctor --json | jq '.checks[] | select(.state == "fail")'
     """
-    from snn_fusion.operate.checks import run_all
+    from snn_fusion.operate.checks import Outcome, run
     from snn_fusion.operate.installation import installation_checks
     from snn_fusion.operate.stack_checks import inside, stack_checks
 
     path = params or project_root() / "params.yaml"
     installed, stack = list(installation_checks(Workspace.default(), path)), list(stack_checks())
-    console, outcomes = Console(stderr=as_json), []
+    console, outcomes = Console(stderr=as_json), list[Outcome]()
     with console.status("checking"):
-        for outcome in run_all([*installed, *stack]):
+        for outcome in chain(map(run, [*installed, *stack]), inside()):
             outcomes.append(outcome)
-            _print(console, outcome, as_json)
-        for outcome in inside() if stack else ():
-            outcomes.append(outcome)
-            _print(console, outcome, as_json)
+            if not as_json:
+                _print(console, outcome)
     failed = sum(outcome.state == "fail" for outcome in outcomes)
     if as_json:
         show({"failed": failed, "checks": [asdict(outcome) for outcome in outcomes]}, True)
@@ -81,12 +83,7 @@ def doctor(
         raise typer.Exit(1)
 
 
-def _print(console: Console, outcome: object, as_json: bool) -> None:
-    from snn_fusion.operate.checks import Outcome
-
-    assert isinstance(outcome, Outcome)
-    if as_json:
-        return
+def _print(console: Console, outcome: Outcome) -> None:
     line = f"{SIGNS[outcome.state]}  {outcome.group}: [bold]{outcome.name}[/]  {escape(outcome.seen)}"
     console.print(line, highlight=False, soft_wrap=True)
     if outcome.remedy:

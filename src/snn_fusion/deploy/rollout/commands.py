@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 from snn_fusion.deploy import stack as stacks
-from snn_fusion.deploy.engine import Stack
+from snn_fusion.deploy.engine import GOOD, Stack, condition
 from snn_fusion.deploy.options import Options, state_folder
 from snn_fusion.deploy.rollout import image, smoke, watch, ways
 from snn_fusion.deploy.rollout.fleet import DockerFleet
@@ -114,8 +114,7 @@ def _check_running(running: Stack, services: tuple[str, ...]) -> None:
     """Raises BadInput naming the first that does not run or is not healthy."""
     containers = running.containers()
     for name in services:
-        container = containers.get(name, {"State": "missing", "Health": ""})
-        if container["State"] != "running" or container["Health"] not in ("healthy", ""):
-            what = "does not run" if container["State"] != "running" else f"is {container['Health']}"
+        now = condition(name, containers[name]) if name in containers else "missing"
+        if now not in GOOD:
             remedy = "`snn-fusion up` first, and see `docker logs`; updates begin with a stack that is healthy"
-            raise BadInput(name, what, remedy)
+            raise BadInput(name, f"is {now}", remedy)

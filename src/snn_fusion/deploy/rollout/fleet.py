@@ -75,9 +75,7 @@ class DockerFleet:
     def route(self, live: Live) -> None:
         """Have nginx send requests as `live` says, without losing one; its configuration is tested first."""
         site.write(self.folder / "nginx", self.options, live)
-        nginx = ["exec", "-T", "nginx", "nginx", "-c", "/etc/nginx/snn-fusion/nginx.conf"]
-        self.stack.run(*nginx, "-t")
-        self.stack.run(*nginx, "-s", "reload")
+        self.stack.reload_nginx()
 
     def start(self, replica: str, live: Live) -> None:
         """Make the container anew, as `live` says, and wait until it is ready. One that runs drains first."""
