@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +19,7 @@ from snn_fusion.registry.register import register
 from snn_fusion.registry.rollback import rollback
 from snn_fusion.workspace import Workspace
 from tests.deploy.certificates import certificate
+from tests.http_server import http_server
 from tests.mail_server import mail_server
 from tests.registry.conftest import empty_store, params, put_data, put_evaluation, put_network, takes, ws
 from tests.serving.running import free_port
@@ -40,22 +39,15 @@ def hook(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[list[dict[
     """What a web hook gets, whose address is in a file; it refuses what is said to be refused."""
     got: list[dict[str, Any]] = []
 
-    class Hook(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            got.append(body | {"path": self.path})
-            self.send_response(500 if body["text"].startswith("break") else 200)
-            self.end_headers()
+    def answer(_method: str, path: str, content: bytes) -> tuple[int, bytes]:
+        body = json.loads(content)
+        got.append(body | {"path": path})
+        return 500 if body["text"].startswith("break") else 200, b""
 
-        def log_message(self, *_: object) -> None: ...
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Hook)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    (tmp_path / "hook").write_text(f"http://127.0.0.1:{server.server_port}/hooks/planted-secret\n")
-    monkeypatch.setenv(f"{PREFIX}WEBHOOK_FILE", str(tmp_path / "hook"))
-    yield got
-    server.shutdown()
-    server.server_close()
+    with http_server(answer) as url:
+        (tmp_path / "hook").write_text(f"{url}/hooks/planted-secret\n")
+        monkeypatch.setenv(f"{PREFIX}WEBHOOK_FILE", str(tmp_path / "hook"))
+        yield got
 
 
 def test_nothing_is_sent_where_nothing_is_configured(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

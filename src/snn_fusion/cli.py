@@ -15,6 +15,7 @@ from snn_fusion import (
     cli_keys,
     cli_operate,
     cli_rollout,
+    cli_runs,
     cli_serving,
     cli_targets,
     cli_versions,
@@ -273,53 +274,8 @@ def plot(
     Console().print(f"wrote {out}")
 
 
-@app.command()
-def retrain(
-    speakers: Annotated[
-        bool, typer.Option(help="Test the chips with each speaker left out, which trains a network for each.")
-    ] = True,
-    params: ParamsFile = None,
-    as_json: Json = False,
-) -> None:
-    """Run the whole DAG once and sum up what came out; `make demo` does it with --no-speakers.
-
-    **Examples**
-
-        snn-fusion retrain
-
-        snn-fusion retrain --no-speakers
-
-        snn-fusion retrain --params mine.yaml --json
-    """
-    from snn_fusion.registry.outcome import print_outcome
-    from snn_fusion.registry.retrain import retrain
-
-    result = retrain(read_params(params), Workspace.default(), params_file=params, speakers=speakers)
-    if as_json:
-        show(result, as_json)
-    else:
-        print_outcome(result)
-
-
-@app.command()
-def ui(
-    airflow_port: Annotated[int, typer.Option(min=1, max=65535)] = 8080,
-    mlflow_port: Annotated[int, typer.Option(min=1, max=65535)] = 5000,
-    params: ParamsFile = None,
-) -> None:
-    """Start the Airflow and MLflow UIs, reachable from this machine only; Ctrl-C ends them.
-
-    **Examples**
-
-        snn-fusion ui
-
-        snn-fusion ui --airflow-port 8081 --mlflow-port 5001
-    """
-    from snn_fusion.registry.ui import ui
-
-    ui(Workspace.default(), airflow_port, mlflow_port, read_params(params).registry.model)
-
-
+app.command("retrain")(cli_runs.retrain)
+app.command("ui")(cli_runs.ui)
 app.command("params")(cli_versions.params)
 
 

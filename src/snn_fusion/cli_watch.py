@@ -9,8 +9,6 @@ import typer
 from snn_fusion import log_lines
 from snn_fusion.cli_common import ParamsFile, read_params
 from snn_fusion.errors import BadInput, SnnFusionError
-from snn_fusion.notify import Settings
-from snn_fusion.notify import notify as send
 from snn_fusion.workspace import Workspace
 
 
@@ -60,6 +58,9 @@ def notify(
 
         snn-fusion notify failed --title "retrain failed"
     """
+    from snn_fusion.notify import Settings
+    from snn_fusion.notify import notify as send
+
     settings = Settings.from_environment()
     if not settings.webhook and not settings.mail:
         raise BadInput("SNN_FUSION_NOTIFY_MAIL, SNN_FUSION_NOTIFY_WEBHOOK", "nobody is to be told", "set one of them")

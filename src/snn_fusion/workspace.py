@@ -30,6 +30,11 @@ def project_root() -> Path:
     return here if (here / "params.yaml").exists() else PACKAGE.parents[1]
 
 
+def nearest_existing(path: Path) -> Path:
+    """The path itself, or the nearest one above it that is there: on its disk it will be made."""
+    return next(place for place in (path, *path.parents) if place.exists())
+
+
 def digest(*parts: object) -> str:
     """SHA-256 over parts: bytes as they are, pydantic models and plain values as canonical JSON."""
     state = hashlib.sha256()
@@ -151,7 +156,7 @@ class Workspace:
         """$SNN_FUSION_HOME, else `workspace/` in the checkout. Raises BadInput if that cannot be a folder."""
         home = os.environ.get("SNN_FUSION_HOME")
         root = Path(home).expanduser().resolve() if home else project_root() / "workspace"
-        there = next(path for path in (root, *root.parents) if path.exists())
+        there = nearest_existing(root)
         if not there.is_dir():
             raise BadInput("SNN_FUSION_HOME" if home else root, f"{there} is not a folder", "name another one")
         return cls(root)

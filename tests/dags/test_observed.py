@@ -5,10 +5,8 @@ from __future__ import annotations
 import json
 import sqlite3
 import subprocess
-import threading
 from collections.abc import Iterator
 from contextlib import closing
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +16,7 @@ from snn_fusion.registry.embedded_airflow import environment, program
 from snn_fusion.workspace import Workspace
 from tests.deploy.log_schema import problems, stored, unfit
 from tests.deploy.test_log_lines import put_folder
+from tests.http_server import http_server
 
 pytestmark = pytest.mark.xdist_group("airflow")
 
@@ -27,19 +26,12 @@ def hook() -> Iterator[tuple[str, list[Any]]]:
     """The address of a web hook that takes each message and then fails, and what it got."""
     got: list[Any] = []
 
-    class Hook(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            got.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
-            self.send_response(500)
-            self.end_headers()
+    def answer(_method: str, _path: str, body: bytes) -> tuple[int, bytes]:
+        got.append(json.loads(body))
+        return 500, b""
 
-        def log_message(self, *_: object) -> None: ...
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Hook)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}/planted-hook", got
-    server.shutdown()
-    server.server_close()
+    with http_server(answer) as url:
+        yield f"{url}/planted-hook", got
 
 
 def run(airflow: Workspace, conf: dict[str, str], **variables: str) -> subprocess.CompletedProcess[str]:

@@ -6,11 +6,9 @@ import json
 import os
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +19,7 @@ from snn_fusion.log_lines import CONTEXT
 from tests.data.wav_files import tone_with
 from tests.deploy.front import Front, front
 from tests.deploy.log_schema import problems, stored, unfit
+from tests.http_server import http_server
 from tests.serving.conftest import small_graph
 from tests.serving.running import free_port, served
 from tests.serving.signing import TONE, Signer
@@ -158,28 +157,11 @@ def test_no_token_password_query_or_payload_is_in_any_log_of_service_and_nginx(r
 def registry() -> Iterator[str]:
     """The address of an MLflow that refuses everybody, repeating what it was sent."""
 
-    class Refusing(BaseHTTPRequestHandler):
-        def answer(self) -> None:
-            self.rfile.read(int(self.headers.get("Content-Length") or 0))
-            body = json.dumps({"error_code": "PERMISSION_DENIED", "message": "you may not"}).encode()
-            self.send_response(401)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
+    def refuse(_method: str, _path: str, _body: bytes) -> tuple[int, bytes]:
+        return 401, json.dumps({"error_code": "PERMISSION_DENIED", "message": "you may not"}).encode()
 
-        def do_GET(self) -> None:
-            self.answer()
-
-        def do_POST(self) -> None:
-            self.answer()
-
-        def log_message(self, *_: object) -> None: ...
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Refusing)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"127.0.0.1:{server.server_port}"
-    server.shutdown()
-    server.server_close()
+    with http_server(refuse) as url:
+        yield url.removeprefix("http://")
 
 
 def command(home: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:

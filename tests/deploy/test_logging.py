@@ -10,9 +10,7 @@ import re
 import shutil
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
@@ -21,6 +19,7 @@ from jsonschema import Draft202012Validator
 
 from tests.deploy.log_schema import LOGGING, MAPPING, SCHEMA, stored, unfit
 from tests.deploy.monitoring import ROOT
+from tests.http_server import http_server
 
 PARTS = ("filebeat", "logstash", "elasticsearch", "kibana", "logging-setup")
 
@@ -139,25 +138,11 @@ def test_every_container_labels_its_lines_as_filebeat_wants_them(compose: dict[s
 def test_the_store_is_set_up_before_lines_come_and_a_refusal_stops_it(generated: Any) -> None:
     asked: list[tuple[str, str, bytes]] = []
 
-    class Store(BaseHTTPRequestHandler):
-        def answer(self) -> None:
-            body = self.rfile.read(int(self.headers["Content-Length"]))
-            asked.append((self.command, self.path, body))
-            self.send_response(400 if "refuse" in self.path else 200)
-            self.end_headers()
+    def answer(method: str, path: str, body: bytes) -> tuple[int, bytes]:
+        asked.append((method, path, body))
+        return 400 if "refuse" in path else 200, b""
 
-        def do_PUT(self) -> None:
-            self.answer()
-
-        def do_POST(self) -> None:
-            self.answer()
-
-        def log_message(self, *_: object) -> None: ...
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Store)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        url = f"http://127.0.0.1:{server.server_port}"
+    with http_server(answer) as url:
         if shutil.which("curl") is None:
             pytest.skip("curl is not installed")
         environment = {"ELASTICSEARCH": url, "KIBANA": f"{url}/kibana", "PATH": "/usr/bin:/bin"}
@@ -171,9 +156,6 @@ def test_the_store_is_set_up_before_lines_come_and_a_refusal_stops_it(generated:
         assert (LOGGING / "kibana.ndjson").read_bytes() in asked[2][2]
         refused = subprocess.run([LOGGING / "setup.sh"], env=environment | {"ELASTICSEARCH": f"{url}/refuse"})
         assert refused.returncode != 0 and len(asked) == 4
-    finally:
-        server.shutdown()
-        server.server_close()
 
 
 def test_the_documented_query_finds_everything_about_a_request() -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import http.server
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,28 +9,21 @@ from typing import Any
 
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
+from tests.http_server import http_server
+
 
 @contextmanager
 def collector() -> Iterator[tuple[str, list[Any]]]:
     """Its endpoint, and the spans that have come."""
     spans: list[Any] = []
 
-    class Collector(http.server.BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            sent = ExportTraceServiceRequest.FromString(self.rfile.read(int(self.headers["Content-Length"])))
-            spans.extend(s for r in sent.resource_spans for scope in r.scope_spans for s in scope.spans)
-            self.send_response(200)
-            self.end_headers()
+    def answer(_method: str, _path: str, body: bytes) -> tuple[int, bytes]:
+        sent = ExportTraceServiceRequest.FromString(body)
+        spans.extend(s for r in sent.resource_spans for scope in r.scope_spans for s in scope.spans)
+        return 200, b""
 
-        def log_message(self, *_: Any) -> None: ...
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Collector)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}", spans
-    finally:
-        server.shutdown()
-        server.server_close()
+    with http_server(answer) as url:
+        yield url, spans
 
 
 def until(spans: list[Any], holds: Callable[[Any], bool], seconds: float = 15) -> Any:

@@ -19,6 +19,7 @@ from typing import Any
 
 from snn_fusion.backup.tools import Completed, Damaged, User, run
 from snn_fusion.errors import BadInput, SnnFusionError
+from snn_fusion.workspace import nearest_existing
 
 CONFIG = "PGBACKREST_CONFIG"
 FULL_EVERY = timedelta(days=7)  # in between, only what has changed since the last full backup
@@ -84,7 +85,7 @@ class Cluster:
     @property
     def owner(self) -> User:
         """The user who owns the data directory, and runs PostgreSQL and pgBackRest. Raises BadInput for root."""
-        status = next(path for path in (self.data, *self.data.parents) if path.exists()).stat()
+        status = nearest_existing(self.data).stat()
         if os.geteuid() == 0 and status.st_uid == 0:
             problem = "belongs to root, as whom PostgreSQL refuses to run"
             raise BadInput(self.data, problem, "make the folder, and chown it to the user that PostgreSQL runs as")
@@ -94,7 +95,7 @@ class Cluster:
         """Raises BadInput if a repository cannot be read, for instance because of a wrong password."""
         done = self._pgbackrest("info", "--output=json", limit_s=120)
         if done.code:
-            raise BadInput(f"pgBackRest's stanza {self.stanza}", done.message, f"mend the file that {CONFIG} names")
+            raise BadInput(f"pgBackRest's stanza {self.stanza}", done.message, f"correct the file that {CONFIG} names")
         stanzas = json.loads(done.out, strict=False)  # it quotes what it cannot decipher
         (stanza,) = stanzas or [{"repo": [], "db": [], "backup": []}]
         for repo in stanza["repo"]:
@@ -135,7 +136,7 @@ class Cluster:
             return info
         done = self._pgbackrest("stanza-create", limit_s=300)
         if done.code:
-            remedy = "mount it, or mend its path; the users of both containers have to be able to write to it"
+            remedy = "mount it, or correct its path; the users of both containers have to be able to write to it"
             raise BadInput(f"pgBackRest's stanza {self.stanza}", f"cannot be created: {done.message}", remedy)
         return self.info()
 

@@ -107,7 +107,7 @@ def candidates(
         try:
             snapshots, unreadable = repository.snapshots()
         except Damaged as error:
-            tools.report(damaged, f"{error}: nothing there can be read (restic rebuild-index may mend it)")
+            tools.report(damaged, f"{error}: nothing there can be read (restic rebuild-index may repair it)")
             continue
         for message in unreadable:
             tools.report(damaged, f"{repository}: {message}; the one before is taken")

@@ -186,7 +186,7 @@ def _cannot_read(unread: list[str], first: Repository) -> SnnFusionError:
     """Why restic could not read something: a file's permissions, or damage to what the place already holds of it."""
     forbidden = [name for name in unread if not os.access(name, os.R_OK)]
     if forbidden:
-        remedy = "run the backup as a user who may read it, or mend its permissions"
+        remedy = "run the backup as a user who may read it, or correct its permissions"
         return BadInput(forbidden[0], f"cannot be read, nor can {len(forbidden) - 1} others", remedy)
     try:
         first.verify(None, 1)

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from snn_fusion.errors import BadInput
 from snn_fusion.log_lines import without_password
+from snn_fusion.value_files import read_value
 
 PREFIX = "SNN_FUSION_BACKUP_"
 NAMES = ("PLACE", "SECOND", "KEEP_DAYS", "STANZA", "ARTEFACTS", "CONFIGURATION", "EVERY_S", "DAILY", "BY")
@@ -90,20 +91,12 @@ def _values(environment: Mapping[str, str]) -> dict[str, str]:
         if name != short:
             if environment.get(f"{PREFIX}{short}"):
                 raise BadInput(key, f"is set, and {PREFIX}{short} too", "set one of them")
-            text = _content(key, text)
+            text = read_value(key, text)
         elif without_password(text) != text:
             remedy = f"write it to a file of mode 600, and name that in {key}_FILE"
             raise BadInput(key, "holds a password, which can be read where containers are listed", remedy)
         values[short] = text
     return values
-
-
-def _content(key: str, path: str) -> str:
-    try:
-        return Path(path).read_text().strip()
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "it is not text"
-        raise BadInput(key, f"{path} cannot be read: {reason}", "the path of a file that holds the value") from None
 
 
 def _place(name: str, text: str) -> str:

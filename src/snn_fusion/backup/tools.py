@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from snn_fusion.errors import BadInput, SnnFusionError
-from snn_fusion.workspace import print_waiting
+from snn_fusion.workspace import nearest_existing, print_waiting
 
 TERMINATE_S = 20.0  # that a program gets to remove its locks before it is killed
 PACKAGES = {"restic": "restic", "pgbackrest": "pgbackrest", "psql": "postgresql-client-15"}
@@ -115,8 +115,7 @@ def report(damaged: list[str], text: str) -> None:
 
 def check_space(path: Path, bytes_needed: int, what: str) -> None:
     """Raises BadInput if the disk that `path` lies on, or will lie on, is too small."""
-    existing = next(folder for folder in (path, *path.parents) if folder.exists())
-    free = shutil.disk_usage(existing).free
+    free = shutil.disk_usage(nearest_existing(path)).free
     if bytes_needed + SPARE > free:
         problem = f"{what} takes up to {human_bytes(bytes_needed)}, and {human_bytes(free)} are free there"
         raise BadInput(path, problem, "free some space, or name another place")

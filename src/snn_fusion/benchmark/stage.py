@@ -19,7 +19,7 @@ from snn_fusion.config import Params
 from snn_fusion.data.folder import list_folder
 from snn_fusion.data.manifest import DATA_SET, Row, load_together, read_manifest
 from snn_fusion.errors import BadInput, BadRecordings
-from snn_fusion.workspace import Workspace, code_digest, digest, write_atomic
+from snn_fusion.workspace import Workspace, code_digest, digest, nearest_existing, write_atomic
 
 OTHER_FILE = "name another file, or '-' for standard output"
 SECTIONS = ("data", "validation", "encoding", "network", "training")
@@ -162,7 +162,7 @@ def _check_out(out: Path | None) -> None:
         return
     if out.is_dir():
         raise BadInput(f"--json {out}", "is a folder", OTHER_FILE)
-    there = next(path for path in out.absolute().parents if path.exists())
+    there = nearest_existing(out.absolute().parent)
     if not there.is_dir():
         raise BadInput(f"--json {out}", f"{there} is not a folder", OTHER_FILE)
     if not os.access(there, os.W_OK | os.X_OK):

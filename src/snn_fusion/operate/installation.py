@@ -17,11 +17,12 @@ from snn_fusion.backup import settings as backup_settings
 from snn_fusion.backup import state as backup_state
 from snn_fusion.config import load_params
 from snn_fusion.errors import BadInput
+from snn_fusion.log_lines import without_password
 from snn_fusion.operate import migrations, variables
 from snn_fusion.operate.checks import Check, NotApplicable
-from snn_fusion.registry.tracking import connect, database, on_server, tracking_uri, without_password
+from snn_fusion.registry.tracking import connect, database, on_server, tracking_uri
 from snn_fusion.serving.settings import Settings
-from snn_fusion.workspace import Workspace, disk_errors, project_root
+from snn_fusion.workspace import Workspace, disk_errors, nearest_existing, project_root
 
 GB = 10**9
 DISK = 5 * GB  # a retraining of the demo writes 2 GB, and the registry grows with each version
@@ -96,8 +97,7 @@ def workspace(ws: Workspace) -> str:
 
 
 def disk(ws: Workspace) -> str:
-    place = next(folder for folder in (ws.root, *ws.root.parents) if folder.exists())
-    free = shutil.disk_usage(place).free
+    free = shutil.disk_usage(nearest_existing(ws.root)).free
     if free < DISK:
         remedy = "free some space, or point SNN_FUSION_HOME at another disk"
         raise BadInput(ws.root, f"{free / GB:.1f} GB free, {DISK / GB:.0f} needed", remedy)

@@ -17,13 +17,14 @@ from snn_fusion.config import Params
 from snn_fusion.deploy.engine import Stack, condition
 from snn_fusion.deploy.stack import started
 from snn_fusion.errors import SnnFusionError
+from snn_fusion.log_lines import without_password
 from snn_fusion.operate.stack_checks import ask_worker
 from snn_fusion.registry import ledger
 from snn_fusion.registry.record import RECORD
-from snn_fusion.registry.tracking import database, on_server, tracking_uri, without_password
+from snn_fusion.registry.tracking import database, on_server, tracking_uri
 from snn_fusion.registry.versions import CHALLENGER, CHAMPION
 from snn_fusion.watch.registered import read_registry
-from snn_fusion.workspace import STAMP, Workspace, git_commit
+from snn_fusion.workspace import STAMP, Workspace, git_commit, nearest_existing
 
 GB = 10**9
 STAGES = ("imported", "validated", "encoded", "trained", "evaluated", "compared")
@@ -130,7 +131,7 @@ def _backups(noted: dict[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def disk(ws: Workspace) -> dict[str, str]:
-    place = next(folder for folder in (ws.root, *ws.root.parents) if folder.exists())
+    place = nearest_existing(ws.root)
     usage = shutil.disk_usage(place)
     return {str(place): f"{usage.free / GB:.0f} GB free of {usage.total / GB:.0f}"}
 

@@ -14,6 +14,7 @@ from snn_fusion.benchmark.chip_stage import judge
 from snn_fusion.config import Params
 from snn_fusion.data.manifest import DATA_SET
 from snn_fusion.errors import BadInput
+from snn_fusion.log_lines import without_password
 from snn_fusion.registry import versions
 from snn_fusion.registry.chip_runs import children
 from snn_fusion.registry.describe import NOTE, clean_accuracy
@@ -26,7 +27,7 @@ from snn_fusion.registry.lineage import (
     training_code,
 )
 from snn_fusion.registry.seals import FILES, RATES_TAG, seals
-from snn_fusion.registry.tracking import connect, database, experiment_id, on_server, tracking_uri, without_password
+from snn_fusion.registry.tracking import connect, database, experiment_id, on_server, tracking_uri
 from snn_fusion.registry.versions import CHALLENGER, CHAMPION, EVALUATION, Version
 from snn_fusion.workspace import Workspace, digest, file_digest, remove_tree
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from snn_fusion.config import Params
 from snn_fusion.errors import BadInput
-from snn_fusion.log_lines import without_password as without_password  # for who names places of this module
+from snn_fusion.log_lines import without_password
 from snn_fusion.registry.place import settle
 from snn_fusion.registry.reach import check_reachable
 from snn_fusion.workspace import Workspace, disk_errors

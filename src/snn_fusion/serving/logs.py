@@ -13,7 +13,6 @@ import uuid
 from snn_fusion import log_lines
 from snn_fusion.log_lines import SANE, Json, request_id
 
-__all__ = ["Json", "correlate", "log", "request_id", "setup"]
 log = logging.getLogger("snn_fusion.serving")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from snn_fusion.serving.logs import request_id
+from snn_fusion.log_lines import request_id
 
 
 class Problem(Exception):

@@ -14,6 +14,7 @@ from typing import Any
 
 from snn_fusion.config import load_params
 from snn_fusion.errors import BadInput
+from snn_fusion.value_files import read_value
 from snn_fusion.workspace import project_root
 
 PREFIX = "SNN_FUSION_SERVE_"
@@ -58,7 +59,7 @@ class Settings:
             if name != key:
                 if name in environment:
                     raise BadInput(key, f"is set, and {name} too", "set one of them")
-                text = _content(key, text)
+                text = read_value(key, text)
             found[known[name].name] = _value(key, text, type(known[name].default))
         made = cls(**found)
         made._check()
@@ -105,15 +106,6 @@ class Settings:
 def folder_of(name: str) -> Path | None:
     """The graph folder that a model's name means, if it means one."""
     return Path(name) if "/" in name or Path(name).is_dir() else None
-
-
-def _content(key: str, path: str) -> str:
-    """What a file of one value holds. Raises BadInput naming the variable."""
-    try:
-        return Path(path).read_text().strip()
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "it is not text"
-        raise BadInput(key, f"{path} cannot be read: {reason}", "the path of a file that holds the value") from None
 
 
 def _value(key: str, text: str, kind: type) -> object:
