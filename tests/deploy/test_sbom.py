@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from snn_fusion.deploy.sbom import bill
+from snn_fusion.deploy.sbom import NAME_AND_VERSION, bill
 from snn_fusion.errors import SnnFusionError
 from snn_fusion.workspace import PACKAGE
 
@@ -36,6 +36,14 @@ def test_every_package_is_there_once_by_its_package_url() -> None:
         "pkg:pypi/flask-cors@6.0.1",
         "pkg:pypi/torch@2.13.0%2Bcpu",
     ]
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_name_and_version_are_read_from_the_head_only_whichever_way_its_lines_end(tmp_path: Path, end: str) -> None:
+    lines = ("Metadata-Version: 2.1", "Name: lava-nc", "Version: 0.10.0", "", "Name: of an example in the text")
+    (tmp_path / "METADATA").write_bytes("".join(line + end for line in lines).encode())
+    done = subprocess.run(["awk", NAME_AND_VERSION, tmp_path / "METADATA"], capture_output=True, text=True, check=True)
+    assert done.stdout == "pypi lava-nc 0.10.0 any\n"
 
 
 def test_the_bill_of_the_same_image_is_the_same() -> None:

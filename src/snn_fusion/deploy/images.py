@@ -14,7 +14,6 @@ from contextlib import ExitStack
 from importlib.metadata import version
 from pathlib import Path
 
-from snn_fusion.deploy import sbom
 from snn_fusion.deploy.engine import Engine
 from snn_fusion.deploy.secret_files import user_id
 from snn_fusion.errors import SnnFusionError
@@ -70,11 +69,8 @@ def _files(root: Path) -> Iterator[Path]:
             yield from (Path(folder) / name for name in sorted(names))
 
 
-def build(engine: Engine, image: str, tag: str, bills: Path, say: Callable[[str], None]) -> str:
-    """Build snn-fusion/IMAGE:TAG unless it is there, and write its bill of materials into `bills`; its full name.
-
-    Raises SnnFusionError with the end of the log.
-    """
+def build(engine: Engine, image: str, tag: str, say: Callable[[str], None]) -> str:
+    """Build snn-fusion/IMAGE:TAG unless it is there; its full name. Raises SnnFusionError with the end of the log."""
     name = f"snn-fusion/{image}:{tag}"
     if engine.has_image(name):
         return name
@@ -96,7 +92,6 @@ def build(engine: Engine, image: str, tag: str, bills: Path, say: Callable[[str]
             log.seek(0)
             tail = "\n".join(log.read().splitlines()[-40:])
             raise SnnFusionError(f"docker build of {name} failed:\n{tail}")
-    sbom.write(engine, name, bills)
     return name
 
 

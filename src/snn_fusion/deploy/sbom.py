@@ -15,21 +15,30 @@ from snn_fusion.deploy.engine import Engine
 from snn_fusion.errors import SnnFusionError
 from snn_fusion.workspace import disk_errors, write_atomic
 
+# Of the head of a METADATA file, whose lines may end in Windows' way.
+NAME_AND_VERSION = (
+    r"""{sub(/\r$/, "")} /^Name:/ {n = $2} /^Version:/ {v = $2} /^$/ {exit} END {print "pypi", n, v, "any"}"""
+)
 # Of an image without Python, too: a line for each package, its fields apart by a blank, which none of them can hold.
-LIST = r"""
-dpkg-query --show --showformat='deb ${Package} ${Version} ${Architecture}\n'
+LIST = rf"""
+dpkg-query --show --showformat='deb ${{Package}} ${{Version}} ${{Architecture}}\n'
 find / -xdev -path '*.dist-info/METADATA' 2>/dev/null | while read -r file; do
-    awk '/^Name:/ {n = $2} /^Version:/ {v = $2} /^\r?$/ {exit} END {print "pypi", n, v, "any"}' "$file"
+    awk '{NAME_AND_VERSION}' "$file"
 done
 """
 
 
 def write(engine: Engine, image: str, folder: Path) -> Path:
-    """Write folder/NAME.cdx.json for the image NAME, `snn-fusion/NAME:TAG`. Raises SnnFusionError if it cannot run."""
+    """Write folder/NAME.cdx.json for the image `snn-fusion/NAME:TAG`, unless that is there for this very image.
+
+    Raises SnnFusionError if the image cannot run.
+    """
     about = json.loads(engine.run("image", "inspect", image))[0]
+    path = folder / f"{image.rpartition('/')[2].partition(':')[0]}.cdx.json"
+    if path.exists() and json.loads(path.read_bytes())["serialNumber"] == serial_number(about):
+        return path
     isolated = ("--rm", "--network=none", "--read-only", "--cap-drop=ALL", "--entrypoint=sh")
     listed = engine.run("run", *isolated, image, "-c", LIST)
-    path = folder / f"{image.rpartition('/')[2].partition(':')[0]}.cdx.json"
     with disk_errors(folder):
         write_atomic(path, json.dumps(bill(image, about, listed), indent=1) + "\n")
     return path
@@ -47,7 +56,7 @@ def bill(image: str, about: dict[str, Any], listed: str) -> dict[str, Any]:
     return {
         "bomFormat": "CycloneDX",
         "specVersion": "1.6",
-        "serialNumber": f"urn:uuid:{uuid.uuid5(uuid.NAMESPACE_URL, about['Id'])}",
+        "serialNumber": serial_number(about),
         "version": 1,
         "metadata": {
             "timestamp": about["Created"],
@@ -56,6 +65,11 @@ def bill(image: str, about: dict[str, Any], listed: str) -> dict[str, Any]:
         },
         "components": components,
     }
+
+
+def serial_number(about: dict[str, Any]) -> str:
+    """Of the bill of an image, by the image's own id."""
+    return f"urn:uuid:{uuid.uuid5(uuid.NAMESPACE_URL, about['Id'])}"
 
 
 def component(kind: str, name: str, version: str, architecture: str) -> dict[str, str]:

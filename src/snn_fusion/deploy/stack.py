@@ -14,7 +14,7 @@ from typing import Any
 
 from rich.console import Console
 
-from snn_fusion.deploy import certificate, images, secret_files, site
+from snn_fusion.deploy import certificate, images, sbom, secret_files, site
 from snn_fusion.deploy.engine import GOOD, Engine, Stack, condition, find
 from snn_fusion.deploy.options import NAME, Options, state_folder
 from snn_fusion.deploy.rollout.live import Live
@@ -71,7 +71,7 @@ def up(options: Options, given: tuple[Path, Path] | None, console: Console) -> d
     images.bring_torch()
     for image in images.needed(options.profiles):
         with console.status(f"image {image}"):
-            images.build(engine, image, running.tag, state / "sbom", console.print)
+            sbom.write(engine, images.build(engine, image, running.tag, console.print), state / "sbom")
     ran = running.containers().get("nginx", {}).get("ID")
     running.run("up", "--detach", "--remove-orphans", "--quiet-pull", "--no-build")
     if ran and ran == running.containers()["nginx"]["ID"]:
